@@ -1,0 +1,3 @@
+//! The `maestro` program.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The `maestro_ctrl` program.
+
+fn main() {}

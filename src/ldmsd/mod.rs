@@ -1,0 +1,12 @@
+//! The conversation with an ldmsd: the wire, authentication, commands, status.
+//!
+//! Nothing here knows of clusters or placement. The codec turns bytes into messages and back without
+//! touching a socket, so that recorded conversations replay through it.
+
+pub mod attribute;
+pub mod command;
+pub mod verb;
+
+pub use attribute::Attribute;
+pub use command::Command;
+pub use verb::{Numbering, Verb};

@@ -1,0 +1,6 @@
+//! Load balancing and configuration of LDMS monitoring clusters.
+pub mod cluster;
+pub mod ldmsd;
+pub mod notation;
+pub mod spec;
+pub mod store;

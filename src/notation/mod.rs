@@ -1,0 +1,12 @@
+//! The small notations of the field: names, hostlists, intervals, permissions.
+//!
+//! Nothing here knows of LDMS daemons or of YAML; each module parses one notation and prints it back.
+
+pub mod hostlist;
+pub mod interval;
+pub mod name;
+pub mod permission;
+
+pub use interval::Interval;
+pub use name::Name;
+pub use permission::Permission;

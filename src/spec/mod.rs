@@ -1,0 +1,1 @@
+//! Reading what operators write.
