@@ -2,5 +2,6 @@
 pub mod cluster;
 pub mod ldmsd;
 pub mod notation;
+pub mod placement;
 pub mod spec;
 pub mod store;

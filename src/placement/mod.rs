@@ -1,0 +1,8 @@
+//! Who collects what.
+//!
+//! Placement is a pure function of the group, of the aggregators that may be used and of what is
+//! placed already: no clock, no I/O, no order of a hash map. The same inputs give the same placement.
+
+mod producers;
+
+pub use producers::{home_blocks, place_producers};
