@@ -1,5 +1,7 @@
 //! Load balancing and configuration of LDMS monitoring clusters.
 pub mod cluster;
+pub mod conductor;
+pub mod desired;
 pub mod ldmsd;
 pub mod notation;
 pub mod placement;

@@ -8,6 +8,7 @@
 mod aggregator;
 mod daemon;
 mod plugin;
+mod relations;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ pub use aggregator::{
 };
 pub use daemon::{AuthDomain, Daemon, Endpoint};
 pub use plugin::{Advertiser, AdvertiserTarget, Plugin, PluginConfig, SamplerGroup};
+pub use relations::Relations;
 
 use crate::notation::Name;
 
@@ -40,16 +42,5 @@ impl Cluster {
         let daemon = self.daemons.get(daemon)?;
         let endpoint = daemon.endpoints.iter().find(|candidate| candidate.name == *endpoint)?;
         Some((daemon, endpoint))
-    }
-
-    /// The group that an aggregator belongs to.
-    #[must_use]
-    pub fn group_of(&self, aggregator: &Name) -> Option<&AggregatorGroup> {
-        self.groups.values().find(|group| group.aggregators.contains(aggregator))
-    }
-
-    /// The groups of samplers that a daemon belongs to; more than one may give it plugins.
-    pub fn sampler_groups_of(&self, daemon: &Name) -> impl Iterator<Item = &SamplerGroup> {
-        self.samplers.values().filter(move |group| group.daemons.binary_search(daemon).is_ok())
     }
 }

@@ -5,8 +5,10 @@
 
 pub mod attribute;
 pub mod command;
+pub mod observation;
 pub mod verb;
 
 pub use attribute::Attribute;
 pub use command::Command;
+pub use observation::Observation;
 pub use verb::{Numbering, Verb};

@@ -1,0 +1,73 @@
+//! Who has to do with whom: lookups that would otherwise be searches through the whole cluster.
+
+use std::collections::BTreeMap;
+
+use super::{AggregatorGroup, Cluster, SubscriptionSource};
+use crate::notation::Name;
+
+/// Cross references of a [`Cluster`], made once for each configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Relations {
+    group_of: BTreeMap<Name, Name>,
+    collected_by: BTreeMap<Name, Vec<(Name, Name)>>,
+    sampler_groups: BTreeMap<Name, Vec<Name>>,
+}
+
+impl Relations {
+    /// The cross references of a cluster.
+    #[must_use]
+    pub fn of(cluster: &Cluster) -> Relations {
+        let mut relations = Relations::default();
+        for (name, group) in &cluster.groups {
+            for aggregator in &group.aggregators {
+                relations.group_of.insert(aggregator.clone(), name.clone());
+            }
+            for producer in group.producers.values() {
+                let collectors = relations.collected_by.entry(producer.daemon.clone()).or_default();
+                collectors.push((name.clone(), producer.name.clone()));
+            }
+        }
+        for (name, group) in &cluster.samplers {
+            for daemon in &group.daemons {
+                relations.sampler_groups.entry(daemon.clone()).or_default().push(name.clone());
+            }
+        }
+        relations
+    }
+
+    /// The group that a daemon aggregates in.
+    #[must_use]
+    pub fn group_of(&self, daemon: &Name) -> Option<&Name> {
+        self.group_of.get(daemon)
+    }
+
+    /// The groups that collect from a daemon, each with the name that the daemon has there as a producer.
+    #[must_use]
+    pub fn collected_by(&self, daemon: &Name) -> &[(Name, Name)] {
+        self.collected_by.get(daemon).map_or(&[], Vec::as_slice)
+    }
+
+    /// The sampler groups that a daemon belongs to.
+    #[must_use]
+    pub fn sampler_groups_of(&self, daemon: &Name) -> &[Name] {
+        self.sampler_groups.get(daemon).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a daemon takes part in a subscription to streams, as subscriber or as source.
+    #[must_use]
+    pub fn carries_streams(&self, cluster: &Cluster, daemon: &Name) -> bool {
+        self.takes_part(cluster, daemon, |source| matches!(source, SubscriptionSource::Stream(_)))
+    }
+
+    /// Whether a daemon takes part in a subscription to messages, as subscriber or as source.
+    #[must_use]
+    pub fn carries_messages(&self, cluster: &Cluster, daemon: &Name) -> bool {
+        self.takes_part(cluster, daemon, |source| !matches!(source, SubscriptionSource::Stream(_)))
+    }
+
+    fn takes_part(&self, cluster: &Cluster, daemon: &Name, wanted: fn(&SubscriptionSource) -> bool) -> bool {
+        let subscribes = |group: &AggregatorGroup| group.subscriptions.iter().any(|s| wanted(&s.source));
+        let collecting = self.collected_by(daemon).iter().map(|(group, _)| group);
+        collecting.chain(self.group_of(daemon)).filter_map(|group| cluster.groups.get(group)).any(subscribes)
+    }
+}

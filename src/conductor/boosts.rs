@@ -1,0 +1,133 @@
+//! Temporary fast updaters: they shorten the hole after a move.
+//!
+//! Only an updater's tick looks a set up, and a set is not updated during its first second
+//! (operations of a live ldmsd, section 1). An updater of 100 ms for just the moved sets, on the
+//! new aggregator and on the levels above, makes of several seconds little more than one. It goes as
+//! soon as its sets have been updated, and after some seconds in any case.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Conductor, Now, Timer};
+use crate::desired::BoostConfig;
+use crate::notation::Name;
+
+/// A temporary updater ends so long after its sets became ready: by then they have been updated.
+const AFTER_READY_US: u64 = 1_300_000;
+/// It ends after so long in any case: a sampler that is down never becomes ready.
+const LONGEST_US: u64 = 5_000_000;
+/// How often an active one is looked at.
+const REVIEW_US: u64 = 100_000;
+/// With more sets than this the updater takes all sets of its producers: long expressions cost a
+/// daemon more than a few updates too many (section 7).
+const MOST_SETS: usize = 500;
+
+/// The temporary updaters that are active.
+#[derive(Debug, Default)]
+pub(super) struct Boosts {
+    active: BTreeMap<Name, Boost>,
+    made: u64,
+}
+
+#[derive(Debug)]
+struct Boost {
+    daemon: Name,
+    config: BoostConfig,
+    end_us: u64,
+    ready_since_us: Option<u64>,
+}
+
+impl Boosts {
+    /// Those of one daemon.
+    pub(super) fn of(&self, daemon: &Name) -> Vec<BoostConfig> {
+        self.active.values().filter(|boost| boost.daemon == *daemon).map(|boost| boost.config.clone()).collect()
+    }
+
+    /// The producers of one daemon that a temporary updater waits for.
+    pub(super) fn producers_of<'a>(&'a self, daemon: &'a Name) -> impl Iterator<Item = &'a Name> {
+        self.active.values().filter(move |boost| boost.daemon == *daemon).flat_map(|boost| &boost.config.producers)
+    }
+}
+
+impl Conductor {
+    /// After a loss: on the new owner for the producers that it takes, and on the levels above.
+    pub(super) fn boost_after_loss(&mut self, from: &Name, to: &Name, producers: &[Name], now: Now) {
+        self.boost(to, producers.iter().cloned().collect(), BTreeSet::new(), now);
+        let sets = self.sets_on(from, producers);
+        self.boost_above(to, &sets, now);
+    }
+
+    /// On every level above `aggregator`, for sets that now reach it by way of `aggregator`.
+    pub(super) fn boost_above(&mut self, aggregator: &Name, sets: &BTreeSet<String>, now: Now) {
+        let sets = if sets.len() > MOST_SETS { BTreeSet::new() } else { sets.clone() };
+        let mut level = vec![aggregator.clone()];
+        let mut visited = BTreeSet::new();
+        while let Some(daemon) = level.pop() {
+            if !visited.insert(daemon.clone()) {
+                continue;
+            }
+            for (group, producer) in self.relations.collected_by(&daemon).to_vec() {
+                let owner = self.owners(&group).and_then(|owners| owners.get(&producer)).cloned();
+                if let Some(owner) = owner {
+                    self.boost(&owner, [producer].into(), sets.clone(), now);
+                    level.push(owner);
+                }
+            }
+        }
+    }
+
+    fn boost(&mut self, daemon: &Name, producers: BTreeSet<Name>, sets: BTreeSet<String>, now: Now) {
+        if !self.daemons.get(daemon).is_some_and(super::daemons::DaemonState::is_up) || self.is_fast_enough(daemon) {
+            return;
+        }
+        self.boosts.made += 1;
+        // The time makes the name differ from what an earlier maestro may have left behind.
+        let number = format!("{}{}-{}", BoostConfig::PREFIX, now.wall_us / 1000, self.boosts.made);
+        let name = Name::from(number);
+        let config = BoostConfig { name: name.clone(), producers, sets };
+        let boost = Boost { daemon: daemon.clone(), config, end_us: now.mono_us + LONGEST_US, ready_since_us: None };
+        self.boosts.active.insert(name, boost);
+        self.timers.insert((now.mono_us + REVIEW_US, Timer::Boosts));
+        self.dirty_daemons.insert(daemon.clone());
+    }
+
+    /// Whether the daemon's own updaters are as fast as a temporary one would be.
+    fn is_fast_enough(&self, daemon: &Name) -> bool {
+        let group = self.relations.group_of(daemon).and_then(|group| self.cluster.groups.get(group));
+        let slowest = group.and_then(|group| group.updaters.iter().filter_map(|u| u.interval.us()).max());
+        slowest.is_none_or(|interval_us| interval_us <= 2 * BoostConfig::INTERVAL_US)
+    }
+
+    pub(super) fn review_boosts(&mut self, now: Now) {
+        let mut ended = Vec::new();
+        for (name, boost) in &mut self.boosts.active {
+            let daemon = self.daemons.get(&boost.daemon).filter(|daemon| daemon.is_up());
+            let ready = daemon.is_some_and(|daemon| boost.is_ready(&daemon.observed));
+            boost.ready_since_us = ready.then(|| boost.ready_since_us.unwrap_or(now.mono_us));
+            let done = boost.ready_since_us.is_some_and(|since_us| now.mono_us >= since_us + AFTER_READY_US);
+            if done || now.mono_us >= boost.end_us || daemon.is_none() {
+                ended.push(name.clone());
+            }
+        }
+        for name in ended {
+            if let Some(boost) = self.boosts.active.remove(&name) {
+                self.dirty_daemons.insert(boost.daemon);
+            }
+        }
+        if !self.boosts.active.is_empty() {
+            self.timers.insert((now.mono_us + REVIEW_US, Timer::Boosts));
+        }
+    }
+}
+
+impl Boost {
+    fn is_ready(&self, observed: &crate::ldmsd::Observation) -> bool {
+        let producers = || self.config.producers.iter().filter_map(|name| observed.producers.get(name));
+        if self.config.sets.is_empty() {
+            return producers().count() == self.config.producers.len()
+                && producers().all(super::super::ldmsd::observation::ObservedProducer::is_ready);
+        }
+        let ready: BTreeSet<&str> =
+            producers().flat_map(|p| &p.sets).filter(|set| set.ready).map(|set| set.instance.as_str()).collect();
+        self.config.sets.iter().all(|set| ready.contains(set.as_str()))
+    }
+}

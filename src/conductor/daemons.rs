@@ -1,0 +1,327 @@
+//! What is known of each daemon, and how events change it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::event::{Action, DownReason, Observed, Outcome, Sections, Target};
+use super::groups::GroupState;
+use super::notice::Notice;
+use super::{Conductor, Now, Timer};
+use crate::cluster::{Cluster, Relations};
+use crate::desired::{Change, Ledger, Step, Subject};
+use crate::ldmsd::{Numbering, Observation};
+use crate::notation::Name;
+
+/// Losses that are remembered, and for how long: a daemon that flaps waits longer for its work.
+const LOSSES_KEPT: usize = 8;
+const LOSS_WINDOW_US: u64 = 600_000_000;
+/// The longest that a flapping aggregator waits.
+const LONGEST_TRUST_DELAY_US: u64 = 300_000_000;
+
+/// One daemon.
+#[derive(Debug)]
+pub(super) struct DaemonState {
+    pub(super) target: Target,
+    pub(super) health: Health,
+    pub(super) session: u64,
+    pub(super) numbering: Numbering,
+    pub(super) observed: Observation,
+    pub(super) ledger: Ledger,
+    /// The changes that are being applied, or none during a mere observation.
+    pub(super) in_flight: Option<Vec<Change>>,
+    pub(super) attempts: BTreeMap<Subject, Attempt>,
+    /// It was as configured when last looked at.
+    pub(super) settled: bool,
+    /// It has been as configured, as far as it lets itself be, since it last came up.
+    pub(super) configured_once: bool,
+    pub(super) last_poll_us: u64,
+    /// Since when each producer has been seen ready, without a break.
+    pub(super) ready_since: BTreeMap<Name, u64>,
+    /// Whether it may be given work; an aggregator that returned has to stay first.
+    pub(super) trusted: bool,
+    pid: Option<u32>,
+    cfg_cntr: Option<u64>,
+    losses: VecDeque<u64>,
+}
+
+/// Whether a daemon can be worked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Nothing has been heard yet, neither an answer nor a refusal.
+    Unknown,
+    Up,
+    Down,
+}
+
+/// The last try of a change, so that neither a refusal nor a change without effect is repeated at once.
+#[derive(Debug, Clone)]
+pub(super) struct Attempt {
+    pub(super) steps: Vec<Step>,
+    pub(super) refused_with: Option<i32>,
+    pub(super) next_try_us: u64,
+    pub(super) delay_us: u64,
+}
+
+impl DaemonState {
+    fn new(target: Target) -> DaemonState {
+        DaemonState {
+            target,
+            health: Health::Unknown,
+            session: 0,
+            numbering: Numbering::V45,
+            observed: Observation::default(),
+            ledger: Ledger::default(),
+            in_flight: None,
+            attempts: BTreeMap::new(),
+            settled: false,
+            configured_once: false,
+            last_poll_us: 0,
+            ready_since: BTreeMap::new(),
+            trusted: false,
+            pid: None,
+            cfg_cntr: None,
+            losses: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.health == Health::Up
+    }
+
+    fn take_in(&mut self, observed: Observed, now: Now) {
+        if let Some(cfg_cntr) = observed.cfg_cntr {
+            self.cfg_cntr = Some(cfg_cntr);
+        }
+        observed.update(&mut self.observed);
+        let ready: Vec<&Name> =
+            self.observed.producers.iter().filter(|(_, producer)| producer.is_ready()).map(|(name, _)| name).collect();
+        let before = std::mem::take(&mut self.ready_since);
+        self.ready_since =
+            ready.into_iter().map(|name| (name.clone(), before.get(name).copied().unwrap_or(now.mono_us))).collect();
+    }
+
+    /// How long it has to stay up before it is trusted: doubled for each loss of the last minutes.
+    fn trust_delay_us(&mut self, base_us: u64, now: Now) -> u64 {
+        while self.losses.front().is_some_and(|at| now.mono_us.saturating_sub(*at) > LOSS_WINDOW_US) {
+            self.losses.pop_front();
+        }
+        let doublings = self.losses.len().saturating_sub(1);
+        base_us.saturating_mul(1 << doublings).min(LONGEST_TRUST_DELAY_US.max(base_us))
+    }
+}
+
+impl Conductor {
+    pub(super) fn configure(&mut self, cluster: Arc<Cluster>, now: Now) {
+        self.relations = Relations::of(&cluster);
+        let targets: BTreeMap<Name, Target> =
+            cluster.daemons.keys().filter_map(|name| Some((name.clone(), self.target(&cluster, name)?))).collect();
+        let gone: Vec<Name> = self.daemons.keys().filter(|name| !targets.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.daemons.remove(&name);
+            self.actions.push(Action::Forget(name));
+        }
+        for (name, target) in targets {
+            match self.daemons.get(&name) {
+                Some(known) if known.target == target => {}
+                _ => {
+                    self.daemons.insert(name, DaemonState::new(target.clone()));
+                    self.actions.push(Action::Connect(target));
+                }
+            }
+        }
+        self.groups.retain(|name, _| cluster.groups.contains_key(name));
+        for (name, group) in &cluster.groups {
+            let state = self.groups.entry(name.clone()).or_insert_with(|| GroupState::new(now));
+            state.retire(&group.producers);
+        }
+        self.report(Notice::Configured {
+            daemons: cluster.daemons.len(),
+            managed: self.daemons.len(),
+            groups: cluster.groups.len(),
+            producers: cluster.groups.values().map(|group| group.producers.len()).sum(),
+        });
+        self.dirty_daemons.extend(self.daemons.keys().cloned());
+        self.dirty_groups.extend(self.groups.keys().cloned());
+        self.cluster = cluster;
+    }
+
+    fn target(&self, cluster: &Cluster, name: &Name) -> Option<Target> {
+        let daemon = cluster.daemons.get(name)?;
+        let endpoint = daemon.control_endpoint()?;
+        let group = self.relations.group_of(name).and_then(|group| cluster.groups.get(group));
+        Some(Target {
+            daemon: name.clone(),
+            host: daemon.host_of(endpoint).to_owned(),
+            port: endpoint.port,
+            auth: endpoint.auth.clone(),
+            sections: Sections {
+                aggregates: group.is_some(),
+                samples: !self.relations.sampler_groups_of(name).is_empty()
+                    || group.is_some_and(|group| !group.plugins.is_empty()),
+            },
+        })
+    }
+
+    pub(super) fn daemon_up(
+        &mut self,
+        name: &Name,
+        session: u64,
+        pid: Option<u32>,
+        numbering: Numbering,
+        observed: Observed,
+        now: Now,
+    ) {
+        let group = self.relations.group_of(name).cloned();
+        let placed = group.as_ref().and_then(|group| self.groups.get(group)).is_some_and(GroupState::is_placed);
+        let base_us = self.settings.return_delay_us;
+        let Some(state) = self.daemons.get_mut(name) else { return };
+        let other_process = matches!((state.pid, pid), (Some(before), Some(after)) if before != after);
+        let counts_anew = matches!((state.cfg_cntr, observed.cfg_cntr), (Some(before), Some(after)) if after < before);
+        let restarted = other_process || counts_anew;
+        if restarted {
+            state.ledger = Ledger::default();
+        }
+        let was_down = state.health == Health::Down;
+        state.health = Health::Up;
+        state.session = session;
+        state.pid = pid;
+        state.numbering = numbering;
+        state.in_flight = None;
+        state.attempts.clear();
+        state.settled = false;
+        state.configured_once = false;
+        state.observed = Observation::default();
+        state.ready_since.clear();
+        state.take_in(observed, now);
+        if placed {
+            let delay_us = state.trust_delay_us(base_us, now);
+            if let Some(group) = group {
+                self.timers.insert((now.mono_us + delay_us, Timer::Trust(name.clone(), session)));
+                self.dirty_groups.insert(group);
+            }
+            self.report(Notice::AggregatorBack {
+                aggregator: name.clone(),
+                trusted_in_s: delay_us.div_ceil(1_000_000),
+            });
+        } else {
+            state.trusted = true;
+            if was_down || restarted {
+                self.report(Notice::DaemonUp { daemon: name.clone(), restarted });
+            }
+        }
+        self.touch(name);
+    }
+
+    /// An aggregator has stayed up for as long as it had to.
+    pub(super) fn trust(&mut self, name: &Name, session: u64) {
+        if let Some(state) = self.daemons.get_mut(name)
+            && state.is_up()
+            && state.session == session
+        {
+            state.trusted = true;
+            self.touch(name);
+        }
+    }
+
+    pub(super) fn daemon_observed(&mut self, name: &Name, session: u64, observed: Observed, now: Now) {
+        if let Some(state) = self.daemons.get_mut(name).filter(|state| state.session == session) {
+            state.take_in(observed, now);
+            self.touch(name);
+        }
+    }
+
+    pub(super) fn daemon_done(
+        &mut self,
+        name: &Name,
+        session: u64,
+        outcomes: Vec<Outcome>,
+        observed: Observed,
+        now: Now,
+    ) {
+        let Some(state) = self.daemons.get_mut(name).filter(|state| state.session == session) else { return };
+        state.take_in(observed, now);
+        let changes = state.in_flight.take().unwrap_or_default();
+        let mut notices = Vec::new();
+        for (change, outcome) in changes.into_iter().zip(outcomes) {
+            notices.extend(state.note(name, change, outcome, now));
+        }
+        self.actions.extend(notices.into_iter().map(Action::Report));
+        self.touch(name);
+    }
+
+    pub(super) fn daemon_down(&mut self, name: &Name, reason: DownReason, now: Now) {
+        let group = self.relations.group_of(name).cloned();
+        let Some(state) = self.daemons.get_mut(name) else { return };
+        let before = std::mem::replace(&mut state.health, Health::Down);
+        state.in_flight = None;
+        state.settled = false;
+        state.trusted = false;
+        state.configured_once = false;
+        state.ready_since.clear();
+        if before == Health::Down {
+            return;
+        }
+        if before == Health::Up {
+            state.losses.push_back(now.mono_us);
+            if state.losses.len() > LOSSES_KEPT {
+                state.losses.pop_front();
+            }
+        }
+        match group.as_ref().and_then(|group| self.groups.get_mut(group)) {
+            Some(group) if group.is_placed() => group.lose(name.clone(), reason),
+            _ => self.report(Notice::DaemonDown { daemon: name.clone(), reason }),
+        }
+        self.touch(name);
+    }
+
+    /// Something about a daemon has changed: look at it again, and at its group.
+    fn touch(&mut self, name: &Name) {
+        self.dirty_daemons.insert(name.clone());
+        self.dirty_groups.extend(self.relations.group_of(name).cloned());
+    }
+}
+
+impl DaemonState {
+    /// The first delay after a refusal that passes by itself (EBUSY), and after any other.
+    const BUSY_DELAY_US: u64 = 100_000;
+    const REFUSED_DELAY_US: u64 = 1_000_000;
+    const LONGEST_DELAY_US: u64 = 60_000_000;
+
+    /// Remembers how a change went; gives what the operator has not been told yet.
+    fn note(&mut self, name: &Name, change: Change, outcome: Outcome, now: Now) -> Option<Notice> {
+        let before = self.attempts.remove(&change.subject);
+        let same_again = before.as_ref().filter(|attempt| attempt.steps == change.steps);
+        let (refused, first_delay_us) = match &outcome {
+            Outcome::Applied => (None, Self::REFUSED_DELAY_US),
+            Outcome::Refused { code: 16, .. } => (Some(16), Self::BUSY_DELAY_US),
+            Outcome::Refused { code, .. } => (Some(*code), Self::REFUSED_DELAY_US),
+        };
+        let delay_us =
+            same_again.map_or(first_delay_us, |attempt| attempt.delay_us.saturating_mul(2).min(Self::LONGEST_DELAY_US));
+        let attempt =
+            Attempt { steps: change.steps, refused_with: refused, next_try_us: now.mono_us + delay_us, delay_us };
+        let told_before = before.and_then(|attempt| attempt.refused_with);
+        let notice = match outcome {
+            Outcome::Applied => {
+                if let Some(entry) = change.remember {
+                    self.ledger.enter(entry);
+                }
+                told_before
+                    .filter(|code| *code != 16)
+                    .map(|_| Notice::Accepted { daemon: name.clone(), subject: change.subject.clone() })
+            }
+            // EBUSY passes by itself: it is told only when it does not.
+            Outcome::Refused { code, .. } if told_before == Some(code) && delay_us != 8 * Self::BUSY_DELAY_US => None,
+            Outcome::Refused { code: 16, .. } if delay_us < 8 * Self::BUSY_DELAY_US => None,
+            Outcome::Refused { step, code, text } => attempt.steps.get(step).map(|refused| Notice::Refused {
+                daemon: name.clone(),
+                subject: change.subject.clone(),
+                command: refused.command.clone(),
+                code,
+                text,
+            }),
+        };
+        self.attempts.insert(change.subject, attempt);
+        notice
+    }
+}

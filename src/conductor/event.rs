@@ -1,0 +1,209 @@
+//! What the conductor is told and what it asks for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::Notice;
+use crate::cluster::{AuthDomain, Cluster};
+use crate::desired::Change;
+use crate::ldmsd::observation::{ObservedPlugin, ObservedPolicy, ObservedProducer, ObservedUpdater};
+use crate::ldmsd::{Numbering, Observation};
+use crate::notation::Name;
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// There is a configuration, the first or a changed one.
+    Configured(Arc<Cluster>),
+    /// A daemon answers: connected, authenticated, observed in full.
+    Up {
+        /// The daemon.
+        daemon: Name,
+        /// The number of this connection; actions for another one are void.
+        session: u64,
+        /// The daemon's process, where it tells (not 4.4).
+        pid: Option<u32>,
+        /// Its numbering family.
+        numbering: Numbering,
+        /// What it says of itself.
+        observed: Observed,
+    },
+    /// A probe saw that a daemon has changed without us.
+    Observed {
+        /// The daemon.
+        daemon: Name,
+        /// The connection.
+        session: u64,
+        /// What it says of itself.
+        observed: Observed,
+    },
+    /// An [`Action::Run`] or [`Action::Observe`] is done.
+    Done {
+        /// The daemon.
+        daemon: Name,
+        /// The connection.
+        session: u64,
+        /// The outcome of each change, in order.
+        outcomes: Vec<Outcome>,
+        /// What the daemon says of itself afterwards.
+        observed: Observed,
+    },
+    /// A daemon cannot be reached, or was lost.
+    Down {
+        /// The daemon.
+        daemon: Name,
+        /// Why.
+        reason: DownReason,
+    },
+    /// The time that [`super::Conductor::next_wake_us`] named has come.
+    Wake,
+}
+
+/// How a change went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every command succeeded.
+    Applied,
+    /// A command was refused, the first of the change that was.
+    Refused {
+        /// The index of the command in the change.
+        step: usize,
+        /// The daemon's result code.
+        code: i32,
+        /// The daemon's text.
+        text: String,
+    },
+}
+
+/// Why a daemon is not reachable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DownReason {
+    /// No connection could be made.
+    Unreachable(String),
+    /// An existing connection broke.
+    ConnectionLost(String),
+    /// It is connected and does not answer.
+    Silent(String),
+}
+
+impl fmt::Display for DownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DownReason::Unreachable(text) => write!(f, "cannot connect: {text}"),
+            DownReason::ConnectionLost(text) => write!(f, "connection lost: {text}"),
+            DownReason::Silent(text) => write!(f, "does not answer: {text}"),
+        }
+    }
+}
+
+/// What a daemon said of itself, section by section; what was not asked is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// How many configuration commands it has taken since it started (`cfg_cntr`).
+    pub cfg_cntr: Option<u64>,
+    /// All producers.
+    pub producers: Option<BTreeMap<Name, ObservedProducer>>,
+    /// Some producers; `None` for one that the daemon does not have.
+    pub some_producers: BTreeMap<Name, Option<ObservedProducer>>,
+    /// All updaters.
+    pub updaters: Option<BTreeMap<Name, ObservedUpdater>>,
+    /// All storage policies.
+    pub policies: Option<BTreeMap<Name, ObservedPolicy>>,
+    /// All plugins.
+    pub plugins: Option<BTreeMap<Name, ObservedPlugin>>,
+}
+
+impl Observed {
+    /// Brings what was known up to date.
+    pub fn update(self, known: &mut Observation) {
+        if let Some(producers) = self.producers {
+            known.producers = producers;
+        }
+        for (name, producer) in self.some_producers {
+            match producer {
+                Some(producer) => known.producers.insert(name, producer),
+                None => known.producers.remove(&name),
+            };
+        }
+        if let Some(updaters) = self.updaters {
+            known.updaters = updaters;
+        }
+        if let Some(policies) = self.policies {
+            known.policies = policies;
+        }
+        if let Some(plugins) = self.plugins {
+            known.plugins = plugins;
+        }
+    }
+}
+
+/// Something to do.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Keep a connection to a daemon, observe and probe it. Replaces an earlier target.
+    Connect(Target),
+    /// Have nothing more to do with a daemon.
+    Forget(Name),
+    /// Send changes, then observe.
+    Run {
+        /// The daemon.
+        daemon: Name,
+        /// The connection that it is meant for.
+        session: u64,
+        /// The changes, in order, pipelined.
+        changes: Vec<Change>,
+        /// What to observe afterwards.
+        scope: Scope,
+    },
+    /// Observe.
+    Observe {
+        /// The daemon.
+        daemon: Name,
+        /// The connection that it is meant for.
+        session: u64,
+        /// What.
+        scope: Scope,
+    },
+    /// Tell the operator.
+    Report(Notice),
+}
+
+/// A daemon to keep a connection to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub daemon: Name,
+    /// Its host name or address.
+    pub host: String,
+    /// The port of its control endpoint.
+    pub port: u16,
+    /// The authentication domain of that endpoint.
+    pub auth: AuthDomain,
+    /// What is worth observing on it.
+    pub sections: Sections,
+}
+
+/// Which parts of a daemon matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sections {
+    /// It aggregates: producers, updaters, storage policies.
+    pub aggregates: bool,
+    /// It samples: the metric sets of its plugins.
+    pub samples: bool,
+}
+
+/// What to observe.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// All producers.
+    pub all_producers: bool,
+    /// These producers.
+    pub producers: Vec<Name>,
+    /// Updaters with their match lists.
+    pub updaters: bool,
+    /// Storage policies.
+    pub policies: bool,
+    /// Plugins, with their sets on a daemon that samples.
+    pub plugins: bool,
+}

@@ -1,0 +1,344 @@
+//! Which aggregator of a group owns which producer.
+//!
+//! The owner is who is to collect a producer from now on. Another aggregator that still runs it keeps
+//! it (it is *leaving*) until the owner is ready: see [`super::takeover`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::daemons::Health;
+use super::event::DownReason;
+use super::notice::Notice;
+use super::takeover::Leaving;
+use super::{Conductor, Now, Timer};
+use crate::cluster::{AggregatorGroup, Producer};
+use crate::desired::Roles;
+use crate::notation::Name;
+use crate::placement::{home_blocks, place_producers};
+
+/// Producers of a group that are handed over at the same time, at most.
+const HANDED_OVER_AT_ONCE: usize = 500;
+/// How long the start of producers waits for their daemons to be configured, where a subscription
+/// needs their services switched on before the connection is made.
+const SERVICES_FIRST_US: u64 = 3_000_000;
+
+/// One group.
+#[derive(Debug)]
+pub(super) struct GroupState {
+    owners: BTreeMap<Name, Name>,
+    /// Producers that still run on a former owner: producer and former owner.
+    pub(super) leaving: BTreeMap<(Name, Name), Leaving>,
+    /// Producers that could not be moved, and until when they stay where they are.
+    pub(super) pinned: BTreeMap<Name, u64>,
+    retired: BTreeSet<Name>,
+    lost: Vec<(Name, DownReason)>,
+    known_since_us: u64,
+    placed_at_us: Option<u64>,
+    announced: bool,
+}
+
+/// What a plan may change that daemons have to know.
+#[derive(PartialEq, Eq)]
+struct Snapshot {
+    owners: BTreeMap<Name, Name>,
+    leaving: BTreeSet<(Name, Name)>,
+}
+
+impl GroupState {
+    pub(super) fn new(now: Now) -> GroupState {
+        GroupState {
+            owners: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            pinned: BTreeMap::new(),
+            retired: BTreeSet::new(),
+            lost: Vec::new(),
+            known_since_us: now.mono_us,
+            placed_at_us: None,
+            announced: false,
+        }
+    }
+
+    pub(super) fn owners(&self) -> &BTreeMap<Name, Name> {
+        &self.owners
+    }
+
+    pub(super) fn is_placed(&self) -> bool {
+        self.placed_at_us.is_some()
+    }
+
+    pub(super) fn set_owner(&mut self, producer: Name, owner: Name) {
+        self.owners.insert(producer, owner);
+    }
+
+    /// Drops producers that the configuration no longer has; they are taken from the daemons.
+    pub(super) fn retire(&mut self, wanted: &BTreeMap<Name, Producer>) {
+        let gone: Vec<Name> = self.owners.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        for name in &gone {
+            self.owners.remove(name);
+        }
+        self.leaving.retain(|(producer, _), _| wanted.contains_key(producer));
+        self.retired.extend(gone);
+        self.retired.retain(|name| !wanted.contains_key(name));
+        self.announced = false;
+    }
+
+    /// An aggregator was lost; the next plan says who takes its work.
+    pub(super) fn lose(&mut self, aggregator: Name, reason: DownReason) {
+        self.lost.push((aggregator, reason));
+    }
+}
+
+impl Conductor {
+    /// What placement has given to a daemon.
+    pub(super) fn roles(&self, name: &Name, now: Now) -> Roles {
+        let mut roles = Roles { boosts: self.boosts.of(name), ..Roles::default() };
+        let Some(group) = self.relations.group_of(name) else { return roles };
+        let (Some(state), Some(config)) = (self.groups.get(group), self.cluster.groups.get(group)) else {
+            return roles;
+        };
+        let owned = state.owners.iter().filter(|(_, owner)| *owner == name).map(|(producer, _)| producer);
+        roles.started = owned.filter(|producer| self.may_start(config, state, producer, now)).cloned().collect();
+        let leaving = state.leaving.keys().filter(|(_, from)| from == name).map(|(producer, _)| producer.clone());
+        roles.as_they_are = if state.is_placed() {
+            leaving.collect()
+        } else {
+            // Nothing is known yet of the others: nobody is to stop anything.
+            config.producers.keys().cloned().collect()
+        };
+        roles.retired.clone_from(&state.retired);
+        roles
+    }
+
+    /// A subscription takes hold when the connection is made, if the services are on by then
+    /// (operations of a live ldmsd, section 11): so the producer's own daemon comes first, for a while.
+    fn may_start(&self, group: &AggregatorGroup, state: &GroupState, producer: &Name, now: Now) -> bool {
+        if group.subscriptions.is_empty() || state.placed_at_us.is_none_or(|at| now.mono_us >= at + SERVICES_FIRST_US) {
+            return true;
+        }
+        let source = group.producers.get(producer).and_then(|producer| self.daemons.get(&producer.daemon));
+        source.is_none_or(|daemon| daemon.configured_once || daemon.health == Health::Down)
+    }
+
+    pub(super) fn plan_group(&mut self, name: &Name, now: Now) {
+        let cluster = std::sync::Arc::clone(&self.cluster);
+        let Some(config) = cluster.groups.get(name) else { return };
+        if !self.ready_to_place(name, config, now) {
+            return;
+        }
+        let before = self.snapshot(name);
+        self.find_strays(name, config, now);
+        self.follow_survivors(name);
+        self.assign(name, config, now);
+        self.review_takeovers(name, config, now);
+        if self.snapshot(name) != before {
+            if let Some(state) = self.groups.get_mut(name) {
+                state.announced = false;
+            }
+            self.dirty_daemons.extend(config.aggregators.iter().cloned());
+        }
+        self.announce(name, config);
+    }
+
+    fn snapshot(&self, name: &Name) -> Option<Snapshot> {
+        let state = self.groups.get(name)?;
+        Some(Snapshot { owners: state.owners.clone(), leaving: state.leaving.keys().cloned().collect() })
+    }
+
+    pub(super) fn health(&self, aggregator: &Name) -> Health {
+        // A daemon without a control endpoint is never heard of, and never waited for.
+        self.daemons.get(aggregator).map_or(Health::Down, |state| state.health)
+    }
+
+    /// The first placement waits until every aggregator has answered or refused, or long enough:
+    /// it must not take from a slow one what it already collects.
+    fn ready_to_place(&mut self, name: &Name, config: &AggregatorGroup, now: Now) -> bool {
+        let someone_unknown = config.aggregators.iter().any(|a| self.health(a) == Health::Unknown);
+        let someone_up = config.aggregators.iter().any(|a| self.health(a) == Health::Up);
+        let Some(state) = self.groups.get_mut(name) else { return false };
+        if state.is_placed() {
+            return true;
+        }
+        let deadline_us = state.known_since_us + self.settings.settle_us;
+        if someone_unknown && now.mono_us < deadline_us {
+            self.timers.insert((deadline_us, Timer::Group(name.clone())));
+            return false;
+        }
+        if !someone_up {
+            return false;
+        }
+        state.placed_at_us = Some(now.mono_us);
+        self.adopt(name, config);
+        if !config.subscriptions.is_empty() {
+            let late_us = now.mono_us + SERVICES_FIRST_US;
+            self.timers.extend(config.aggregators.iter().map(|a| (late_us, Timer::Daemon(a.clone()))));
+        }
+        true
+    }
+
+    /// Takes over the placement that the aggregators have: a restart of maestro changes nothing.
+    fn adopt(&mut self, name: &Name, config: &AggregatorGroup) {
+        let names: Vec<Name> = config.producers.keys().cloned().collect();
+        let homes = home_blocks(&names, &config.aggregators);
+        let mut owners = BTreeMap::new();
+        for producer in &names {
+            let running: Vec<&Name> = config.aggregators.iter().filter(|a| self.runs(a, producer)).collect();
+            let at_home = running.iter().find(|aggregator| homes.get(producer) == Some(aggregator));
+            if let Some(owner) = at_home.or(running.first()) {
+                owners.insert(producer.clone(), (*owner).clone());
+            }
+        }
+        if let Some(state) = self.groups.get_mut(name) {
+            state.owners = owners;
+        }
+    }
+
+    /// Whether an aggregator that is up has started a producer.
+    fn runs(&self, aggregator: &Name, producer: &Name) -> bool {
+        self.daemons
+            .get(aggregator)
+            .filter(|state| state.is_up())
+            .and_then(|state| state.observed.producers.get(producer))
+            .is_some_and(|producer| producer.state.is_started())
+    }
+
+    /// Producers that run where they do not belong: a hung aggregator woke, or somebody started them.
+    /// Their owner must be ready before they are stopped there.
+    fn find_strays(&mut self, name: &Name, config: &AggregatorGroup, now: Now) {
+        let Some(state) = self.groups.get(name) else { return };
+        let mut strays = Vec::new();
+        for aggregator in &config.aggregators {
+            let Some(daemon) = self.daemons.get(aggregator).filter(|daemon| daemon.is_up()) else { continue };
+            for (producer, found) in &daemon.observed.producers {
+                let elsewhere = state.owners.get(producer).is_some_and(|owner| owner != aggregator);
+                if elsewhere && found.state.is_started() {
+                    strays.push((producer.clone(), aggregator.clone()));
+                }
+            }
+        }
+        if let Some(state) = self.groups.get_mut(name) {
+            for stray in strays {
+                state.leaving.entry(stray).or_insert_with(|| Leaving::since(now, false));
+            }
+        }
+    }
+
+    /// Where the owner is lost while the former owner still collects, the former one stays the owner.
+    fn follow_survivors(&mut self, name: &Name) {
+        let Some(state) = self.groups.get(name) else { return };
+        let back: Vec<(Name, Name)> = state
+            .leaving
+            .keys()
+            .filter(|(producer, from)| {
+                let lost = state.owners.get(producer).is_none_or(|owner| self.health(owner) != Health::Up);
+                lost && self.runs(from, producer)
+            })
+            .cloned()
+            .collect();
+        if let Some(state) = self.groups.get_mut(name) {
+            for (producer, from) in back {
+                state.leaving.remove(&(producer.clone(), from.clone()));
+                state.owners.insert(producer, from);
+            }
+        }
+    }
+
+    fn usable(&self, config: &AggregatorGroup) -> BTreeSet<Name> {
+        let up = |aggregator: &&Name| self.health(aggregator) == Health::Up;
+        let trusted = |aggregator: &&Name| self.daemons.get(*aggregator).is_some_and(|state| state.trusted);
+        let trusted: BTreeSet<Name> = config.aggregators.iter().filter(up).filter(trusted).cloned().collect();
+        if trusted.is_empty() { config.aggregators.iter().filter(up).cloned().collect() } else { trusted }
+    }
+
+    fn assign(&mut self, name: &Name, config: &AggregatorGroup, now: Now) {
+        let usable = self.usable(config);
+        let producers: Vec<Name> = config.producers.keys().cloned().collect();
+        let Some(state) = self.groups.get(name) else { return };
+        let target = place_producers(&producers, &config.aggregators, &usable, &state.owners);
+        let mut lost_to: BTreeMap<(Name, Name), Vec<Name>> = BTreeMap::new();
+        let mut moving: BTreeMap<(Name, Name), usize> = BTreeMap::new();
+        let mut owners = state.owners.clone();
+        let mut leaving = state.leaving.clone();
+        for (producer, to) in target {
+            match owners.get(&producer).cloned() {
+                Some(owner) if owner == to => continue,
+                None => {}
+                Some(owner) if self.health(&owner) != Health::Up => {
+                    lost_to.entry((owner, to.clone())).or_default().push(producer.clone());
+                }
+                Some(owner) => {
+                    let pinned = state.pinned.get(&producer).is_some_and(|until| now.mono_us < *until);
+                    if pinned || leaving.len() >= HANDED_OVER_AT_ONCE {
+                        continue;
+                    }
+                    if self.runs(&owner, &producer) {
+                        leaving.insert((producer.clone(), owner.clone()), Leaving::since(now, true));
+                        *moving.entry((owner, to.clone())).or_default() += 1;
+                    }
+                }
+            }
+            leaving.remove(&(producer.clone(), to.clone()));
+            owners.insert(producer, to);
+        }
+        leaving.retain(|(_, from), _| self.health(from) == Health::Up);
+        let mut lost = Vec::new();
+        if let Some(state) = self.groups.get_mut(name) {
+            state.owners = owners;
+            state.leaving = leaving;
+            lost = std::mem::take(&mut state.lost);
+        }
+        for ((from, to), producers) in moving {
+            self.report(Notice::Moving { from, to, producers });
+        }
+        self.tell_losses(name, lost, &lost_to, usable.is_empty());
+        for ((from, to), producers) in lost_to {
+            self.boost_after_loss(&from, &to, &producers, now);
+        }
+    }
+
+    fn tell_losses(
+        &mut self,
+        group: &Name,
+        lost: Vec<(Name, DownReason)>,
+        lost_to: &BTreeMap<(Name, Name), Vec<Name>>,
+        nobody_left: bool,
+    ) {
+        for (aggregator, reason) in lost {
+            let mut taken_by = BTreeMap::new();
+            for ((from, to), producers) in lost_to {
+                if *from == aggregator {
+                    *taken_by.entry(to.clone()).or_default() += producers.len();
+                }
+            }
+            self.report(Notice::AggregatorLost { aggregator, reason, taken_by });
+            if nobody_left {
+                let producers = self.groups.get(group).map_or(0, |state| state.owners.len());
+                self.report(Notice::NobodyLeft { group: group.clone(), producers });
+            }
+        }
+    }
+
+    /// Says once that a group is at rest: nobody leaves, and its aggregators are as configured.
+    fn announce(&mut self, name: &Name, config: &AggregatorGroup) {
+        let at_rest = |daemon: &Name| self.daemons.get(daemon).is_none_or(|state| !state.is_up() || state.settled);
+        let Some(state) = self.groups.get(name) else { return };
+        if state.announced || !state.leaving.is_empty() || state.owners.is_empty() {
+            return;
+        }
+        if !config.aggregators.iter().all(at_rest) {
+            return;
+        }
+        let mut loads: BTreeMap<Name, usize> =
+            config.aggregators.iter().filter(|a| self.health(a) == Health::Up).map(|a| (a.clone(), 0)).collect();
+        for owner in state.owners.values() {
+            if let Some(load) = loads.get_mut(owner) {
+                *load += 1;
+            }
+        }
+        if loads.is_empty() {
+            return;
+        }
+        if let Some(state) = self.groups.get_mut(name) {
+            state.announced = true;
+        }
+        self.report(Notice::Balanced { group: name.clone(), loads });
+    }
+}

@@ -1,0 +1,166 @@
+//! The control loop, as a state machine without clock and without I/O.
+//!
+//! [`Conductor::handle`] takes an [`Event`] and the time and gives [`Action`]s; [`Conductor::next_wake_us`]
+//! says when it wants a [`Event::Wake`]. Around it, the runtime does the talking. What is sent
+//! is always computed from what a daemon last said of itself, so a lost reply, a restarted ldmsd and
+//! somebody's `ldmsd_controller` session are all the same case.
+//!
+//! - `daemons`: what is known of each ldmsd: health, last observation, what is in flight.
+//! - `groups`: who owns which producer, and who must keep running it until its new owner is ready.
+//! - `takeover`: the conditions under which a producer may be stopped on its former aggregator.
+//! - `boosts`: the temporary fast updaters that shorten the hole after a move.
+//! - `reconcile`: from roles to changes to actions.
+
+mod boosts;
+mod daemons;
+mod event;
+mod groups;
+mod notice;
+mod reconcile;
+mod takeover;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use event::{Action, DownReason, Event, Observed, Outcome, Scope, Sections, Target};
+pub use notice::{Notice, Severity};
+
+use crate::cluster::{Cluster, Relations};
+use crate::notation::Name;
+
+/// A moment, as the runtime tells it: the core reads no clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Microseconds on a clock that never jumps; all deadlines are on it.
+    pub mono_us: u64,
+    /// Microseconds since the epoch, by which daemons with offsets tick.
+    pub wall_us: u64,
+}
+
+/// The times that an operator can set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long the first placement waits for aggregators that neither answer nor refuse.
+    pub settle_us: u64,
+    /// How long a returned aggregator must stay up before it gets work back.
+    pub return_delay_us: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { settle_us: 15_000_000, return_delay_us: 5_000_000 }
+    }
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Conductor {
+    settings: Settings,
+    cluster: Arc<Cluster>,
+    relations: Relations,
+    daemons: BTreeMap<Name, daemons::DaemonState>,
+    groups: BTreeMap<Name, groups::GroupState>,
+    boosts: boosts::Boosts,
+    timers: BTreeSet<(u64, Timer)>,
+    dirty_daemons: BTreeSet<Name>,
+    dirty_groups: BTreeSet<Name>,
+    actions: Vec<Action>,
+}
+
+/// What to look at again when a time comes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Daemon(Name),
+    Group(Name),
+    /// An aggregator that returned has stayed up, if its connection is still this one.
+    Trust(Name, u64),
+    Boosts,
+}
+
+impl Conductor {
+    /// A conductor without a cluster, which waits for [`Event::Configured`].
+    #[must_use]
+    pub fn new(settings: Settings) -> Conductor {
+        Conductor {
+            settings,
+            cluster: Arc::default(),
+            relations: Relations::default(),
+            daemons: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            boosts: boosts::Boosts::default(),
+            timers: BTreeSet::new(),
+            dirty_daemons: BTreeSet::new(),
+            dirty_groups: BTreeSet::new(),
+            actions: Vec::new(),
+        }
+    }
+
+    /// Takes in what happened and says what to do.
+    pub fn handle(&mut self, event: Event, now: Now) -> Vec<Action> {
+        match event {
+            Event::Configured(cluster) => self.configure(cluster, now),
+            Event::Up { daemon, session, pid, numbering, observed } => {
+                self.daemon_up(&daemon, session, pid, numbering, observed, now);
+            }
+            Event::Observed { daemon, session, observed } => self.daemon_observed(&daemon, session, observed, now),
+            Event::Done { daemon, session, outcomes, observed } => {
+                self.daemon_done(&daemon, session, outcomes, observed, now);
+            }
+            Event::Down { daemon, reason } => self.daemon_down(&daemon, reason, now),
+            Event::Wake => {}
+        }
+        self.fire_timers(now);
+        self.plan_groups(now);
+        self.reconcile_daemons(now);
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When to send an [`Event::Wake`], on the monotonic clock.
+    #[must_use]
+    pub fn next_wake_us(&self) -> Option<u64> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Who owns which producer in a group, for status pages and tests.
+    #[must_use]
+    pub fn owners(&self, group: &Name) -> Option<&BTreeMap<Name, Name>> {
+        self.groups.get(group).map(groups::GroupState::owners)
+    }
+
+    fn fire_timers(&mut self, now: Now) {
+        while let Some((at, timer)) = self.timers.pop_first() {
+            if at > now.mono_us {
+                self.timers.insert((at, timer));
+                break;
+            }
+            match timer {
+                Timer::Daemon(daemon) => {
+                    self.dirty_daemons.insert(daemon);
+                }
+                Timer::Group(group) => {
+                    self.dirty_groups.insert(group);
+                }
+                Timer::Trust(daemon, session) => self.trust(&daemon, session),
+                Timer::Boosts => self.review_boosts(now),
+            }
+        }
+    }
+
+    fn plan_groups(&mut self, now: Now) {
+        while let Some(group) = self.dirty_groups.pop_first() {
+            self.plan_group(&group, now);
+        }
+    }
+
+    fn reconcile_daemons(&mut self, now: Now) {
+        while let Some(daemon) = self.dirty_daemons.pop_first() {
+            self.reconcile(&daemon, now);
+        }
+    }
+
+    fn report(&mut self, notice: Notice) {
+        self.actions.push(Action::Report(notice));
+    }
+}

@@ -1,0 +1,140 @@
+//! From what a daemon should be, and what it says it is, to what is sent to it.
+
+use std::collections::BTreeSet;
+
+use super::event::{Action, Scope};
+use super::notice::Notice;
+use super::{Conductor, Now, Timer};
+use crate::desired::{Change, Subject, changes, daemon_config};
+use crate::ldmsd::observation::ProducerState;
+use crate::notation::Name;
+
+/// How often a daemon is asked while a move or a temporary updater waits for it.
+const POLL_US: u64 = 100_000;
+/// With more producers than this, asking for all of them costs less than asking for each.
+const MOST_PRODUCERS_BY_NAME: usize = 250;
+
+impl Conductor {
+    /// Sends the daemon what it lacks; nothing to one that is as it should be.
+    pub(super) fn reconcile(&mut self, name: &Name, now: Now) {
+        let Some(state) = self.daemons.get(name) else { return };
+        if !state.is_up() || state.in_flight.is_some() {
+            return;
+        }
+        let roles = self.roles(name, now);
+        let config = daemon_config(&self.cluster, &self.relations, name, &roles);
+        let Some(state) = self.daemons.get_mut(name) else { return };
+        let wanted = changes(&config, &state.observed, &state.ledger, state.numbering);
+
+        let subjects: BTreeSet<&Subject> = wanted.iter().map(|change| &change.subject).collect();
+        state.attempts.retain(|subject, _| subjects.contains(subject));
+        let (due, postponed): (Vec<Change>, Vec<Change>) = wanted.into_iter().partition(|change| {
+            let attempt = state.attempts.get(&change.subject);
+            attempt.is_none_or(|attempt| attempt.steps != change.steps || attempt.next_try_us <= now.mono_us)
+        });
+        let next_try = postponed.iter().filter_map(|change| state.attempts.get(&change.subject)).map(|a| a.next_try_us);
+        if let Some(at_us) = next_try.min() {
+            self.timers.insert((at_us, Timer::Daemon(name.clone())));
+        }
+        if !due.is_empty() {
+            state.settled = false;
+            let scope = scope_of(&due);
+            state.in_flight = Some(due.clone());
+            let session = state.session;
+            self.actions.push(Action::Run { daemon: name.clone(), session, changes: due, scope });
+            return;
+        }
+        let newly_configured = !std::mem::replace(&mut state.configured_once, true);
+        let newly_settled = postponed.is_empty() && !std::mem::replace(&mut state.settled, true);
+        if newly_configured {
+            self.release_waiting(name);
+        }
+        if newly_settled {
+            self.dirty_groups.extend(self.relations.group_of(name).cloned());
+            self.report(Notice::Settled { daemon: name.clone() });
+            self.plan_groups(now);
+        }
+        self.poll(name, now);
+    }
+
+    /// Aggregators whose producers wait for this daemon's services look again.
+    fn release_waiting(&mut self, name: &Name) {
+        for (group, producer) in self.relations.collected_by(name) {
+            let subscribes = self.cluster.groups.get(group).is_some_and(|group| !group.subscriptions.is_empty());
+            let owner = self.groups.get(group).and_then(|state| state.owners().get(producer));
+            if let Some(owner) = owner.filter(|_| subscribes) {
+                self.dirty_daemons.insert(owner.clone());
+            }
+        }
+    }
+
+    /// Asks again, soon, while something waits for what this daemon will say.
+    fn poll(&mut self, name: &Name, now: Now) {
+        let awaited = self.awaited(name);
+        let Some(state) = self.daemons.get_mut(name).filter(|_| !awaited.is_empty()) else { return };
+        let due_us = state.last_poll_us + POLL_US;
+        if now.mono_us < due_us {
+            self.timers.insert((due_us, Timer::Daemon(name.clone())));
+            return;
+        }
+        state.last_poll_us = now.mono_us;
+        state.in_flight = Some(Vec::new());
+        let session = state.session;
+        let scope = producers_scope(awaited);
+        self.actions.push(Action::Observe { daemon: name.clone(), session, scope });
+    }
+
+    /// The producers of a daemon whose state is about to change.
+    fn awaited(&self, name: &Name) -> BTreeSet<Name> {
+        let mut awaited: BTreeSet<Name> = self.boosts.producers_of(name).cloned().collect();
+        if let Some(group) = self.relations.group_of(name).and_then(|group| self.groups.get(group)) {
+            for (producer, from) in group.leaving.keys() {
+                if from == name || group.owners().get(producer) == Some(name) {
+                    awaited.insert(producer.clone());
+                }
+            }
+        }
+        if let Some(state) = self.daemons.get(name) {
+            let stopping = state.observed.producers.iter().filter(|(_, p)| p.state == ProducerState::Stopping);
+            awaited.extend(stopping.map(|(producer, _)| producer.clone()));
+        }
+        awaited
+    }
+}
+
+fn producers_scope(producers: BTreeSet<Name>) -> Scope {
+    if producers.len() > MOST_PRODUCERS_BY_NAME {
+        Scope { all_producers: true, ..Scope::default() }
+    } else {
+        Scope { producers: producers.into_iter().collect(), ..Scope::default() }
+    }
+}
+
+/// What changes may have changed.
+fn scope_of(changes: &[Change]) -> Scope {
+    let mut scope = Scope::default();
+    let mut producers = BTreeSet::new();
+    for change in changes {
+        match &change.subject {
+            Subject::ProducerStopped(name) => {
+                producers.insert(name.clone());
+            }
+            Subject::Producer(_) | Subject::ProducersStarted(_) => scope.all_producers = true,
+            Subject::Updater(_) | Subject::Boost(_) => scope.updaters = true,
+            Subject::StoragePolicy(_) => scope.policies = true,
+            Subject::Plugin(_) => scope.plugins = true,
+            Subject::AuthDomain(_)
+            | Subject::Listener(_)
+            | Subject::Environment
+            | Subject::Streams
+            | Subject::Messages
+            | Subject::Subscription(_) => {}
+        }
+    }
+    if !scope.all_producers {
+        let by_name = producers_scope(producers);
+        scope.all_producers = by_name.all_producers;
+        scope.producers = by_name.producers;
+    }
+    scope
+}

@@ -1,0 +1,191 @@
+//! When a producer may be stopped on its former aggregator.
+//!
+//! The sequence that loses nothing (operations of a live ldmsd, section 2): start on the new
+//! aggregator; wait until its sets are ready there *and have been updated once*, which a daemon does
+//! only a second after the lookup; stop on the old one away from the ticks of the updater above,
+//! because deleting a set while it is being fetched kills a storing daemon of the development line;
+//! then let the level above look the sets up quickly.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::notice::Notice;
+use super::{Conductor, Now, Timer};
+use crate::cluster::{AggregatorGroup, Updater};
+use crate::notation::{Interval, Name};
+
+/// A set is not updated during its first second; a little more for the tick itself.
+const FIRST_UPDATE_US: u64 = 1_200_000;
+/// How long a new owner may take to become ready before it is thought unable.
+const PATIENCE_US: u64 = 60_000_000;
+/// How long a producer that could not be moved stays where it is.
+const PINNED_US: u64 = 300_000_000;
+
+/// A producer that still runs on a former owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Leaving {
+    since_us: u64,
+    /// It was planned, and is told; a stray is not.
+    planned: bool,
+}
+
+impl Leaving {
+    pub(super) fn since(now: Now, planned: bool) -> Leaving {
+        Leaving { since_us: now.mono_us, planned }
+    }
+}
+
+/// What to do with one leaving producer.
+enum Verdict {
+    /// It runs there no more.
+    Gone,
+    /// It may be stopped now.
+    Stop,
+    /// Not yet; look again at that time on the monotonic clock.
+    Wait(u64),
+    /// The new owner cannot collect it.
+    Abandon,
+}
+
+impl Conductor {
+    pub(super) fn review_takeovers(&mut self, name: &Name, config: &AggregatorGroup, now: Now) {
+        let Some(state) = self.groups.get(name) else { return };
+        let verdicts: Vec<(Name, Name, Name, Leaving, Verdict)> = state
+            .leaving
+            .iter()
+            .filter_map(|((producer, from), leaving)| {
+                let owner = state.owners().get(producer)?;
+                let verdict = self.judge(config, producer, from, owner, leaving, now);
+                Some((producer.clone(), from.clone(), owner.clone(), leaving.clone(), verdict))
+            })
+            .collect();
+
+        let mut moved: BTreeMap<(Name, Name), Vec<Name>> = BTreeMap::new();
+        let mut told: BTreeMap<(Name, Name), usize> = BTreeMap::new();
+        for (producer, from, to, leaving, verdict) in verdicts {
+            let Some(state) = self.groups.get_mut(name) else { return };
+            let key = (producer.clone(), from.clone());
+            match verdict {
+                Verdict::Wait(at_us) => {
+                    self.timers.insert((at_us, Timer::Group(name.clone())));
+                }
+                Verdict::Gone => {
+                    state.leaving.remove(&key);
+                }
+                Verdict::Stop => {
+                    state.leaving.remove(&key);
+                    if leaving.planned {
+                        *told.entry((from.clone(), to.clone())).or_default() += 1;
+                    }
+                    moved.entry((from, to)).or_default().push(producer);
+                }
+                Verdict::Abandon => {
+                    state.leaving.remove(&key);
+                    state.set_owner(producer.clone(), from.clone());
+                    state.pinned.insert(producer.clone(), now.mono_us + PINNED_US);
+                    self.timers.insert((now.mono_us + PINNED_US, Timer::Group(name.clone())));
+                    self.report(Notice::MoveAbandoned { producer, from, to });
+                }
+            }
+        }
+        for ((from, to), producers) in told {
+            self.report(Notice::Moved { from, to, producers });
+        }
+        for ((_, to), producers) in moved {
+            let sets = self.sets_on(&to, &producers);
+            self.boost_above(&to, &sets, now);
+        }
+    }
+
+    fn judge(
+        &self,
+        config: &AggregatorGroup,
+        producer: &Name,
+        from: &Name,
+        owner: &Name,
+        leaving: &Leaving,
+        now: Now,
+    ) -> Verdict {
+        let Some(source) = self.daemons.get(from).filter(|daemon| daemon.is_up()) else { return Verdict::Gone };
+        let Some(found) = source.observed.producers.get(producer).filter(|found| found.state.is_started()) else {
+            return Verdict::Gone;
+        };
+        if !found.is_ready() {
+            // Nothing is collected here, so there is nothing to lose.
+            return Verdict::Stop;
+        }
+        let ready_since = self.daemons.get(owner).and_then(|daemon| daemon.ready_since.get(producer)).copied();
+        match ready_since {
+            Some(since_us) => {
+                let updated_us = since_us + FIRST_UPDATE_US.max(2 * slowest_interval_us(&config.updaters));
+                let earliest_us = updated_us.max(now.mono_us);
+                let stop_us = earliest_us + self.until_calm_us(from, config, now.wall_us + (earliest_us - now.mono_us));
+                if stop_us <= now.mono_us { Verdict::Stop } else { Verdict::Wait(stop_us) }
+            }
+            None if now.mono_us >= leaving.since_us + PATIENCE_US => Verdict::Abandon,
+            None => Verdict::Wait(leaving.since_us + PATIENCE_US),
+        }
+    }
+
+    /// How long until the updater that fetches from `aggregator` is far from its ticks.
+    fn until_calm_us(&self, aggregator: &Name, config: &AggregatorGroup, wall_us: u64) -> u64 {
+        let above = self
+            .relations
+            .collected_by(aggregator)
+            .iter()
+            .filter_map(|(group, _)| self.cluster.groups.get(group))
+            .flat_map(|group| &group.updaters);
+        let fastest = above.chain(&config.updaters).filter_map(ticks).min();
+        fastest.map_or(0, |(interval_us, offset_us)| calm_in_us(wall_us, interval_us, offset_us))
+    }
+
+    /// The sets of some producers, as their aggregator showed them last.
+    pub(super) fn sets_on(&self, aggregator: &Name, producers: &[Name]) -> BTreeSet<String> {
+        let Some(daemon) = self.daemons.get(aggregator) else { return BTreeSet::new() };
+        producers
+            .iter()
+            .filter_map(|producer| daemon.observed.producers.get(producer))
+            .flat_map(|producer| producer.sets.iter().map(|set| set.instance.clone()))
+            .collect()
+    }
+}
+
+fn slowest_interval_us(updaters: &[Updater]) -> u64 {
+    updaters.iter().filter_map(|updater| updater.interval.us()).filter_map(|us| us.try_into().ok()).max().unwrap_or(0)
+}
+
+/// Interval and offset of an updater whose ticks are known: one with an offset ticks by the wall clock.
+fn ticks(updater: &Updater) -> Option<(u64, u64)> {
+    let interval_us = updater.interval.us().and_then(|us| u64::try_from(us).ok()).filter(|us| *us > 0)?;
+    let offset_us = updater.offset.as_ref().and_then(Interval::us).filter(|us| *us != 0)?;
+    u64::try_from(offset_us.rem_euclid(i64::try_from(interval_us).ok()?)).ok().map(|offset_us| (interval_us, offset_us))
+}
+
+/// The time until the middle half of the interval between two ticks; zero within it.
+fn calm_in_us(wall_us: u64, interval_us: u64, offset_us: u64) -> u64 {
+    let phase_us = (wall_us + interval_us - offset_us % interval_us) % interval_us;
+    let (begin_us, end_us) = (interval_us / 4, interval_us / 4 * 3);
+    if phase_us < begin_us {
+        begin_us - phase_us
+    } else if phase_us <= end_us {
+        0
+    } else {
+        interval_us - phase_us + begin_us
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn stops_fall_far_from_ticks(wall_us in 0u64..10_000_000_000, interval_us in 4u64..20_000_000, offset in 0u64..20_000_000) {
+            let offset_us = offset % interval_us;
+            let wait_us = calm_in_us(wall_us, interval_us, offset_us);
+            prop_assert!(wait_us < interval_us);
+            let phase_us = (wall_us + wait_us + interval_us - offset_us) % interval_us;
+            prop_assert!(phase_us >= interval_us / 4 && phase_us <= interval_us / 4 * 3);
+        }
+    }
+}

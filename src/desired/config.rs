@@ -1,0 +1,321 @@
+//! What a cluster asks of one daemon.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cluster::{
+    AuthDomain, Cluster, Plugin, PluginConfig, Producer, ProducerKind, Relations, StoragePolicy, Subscription, Updater,
+    UpdaterMode,
+};
+use crate::ldmsd::observation::ObservedMode;
+use crate::notation::{Interval, Name, Permission};
+
+/// Everything that one ldmsd should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DaemonConfig {
+    /// Authentication domains that its producers and listeners use, by name.
+    pub auth_domains: BTreeMap<Name, AuthDomain>,
+    /// Further addresses on which it listens.
+    pub listens: Vec<ListenWanted>,
+    /// Environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// Whether the stream service has to be switched on.
+    pub streams: bool,
+    /// Whether the message service has to be switched on.
+    pub messages: bool,
+    /// Plugin instances, of samplers and stores, by name.
+    pub plugins: BTreeMap<Name, PluginWanted>,
+    /// Producers by name.
+    pub producers: BTreeMap<Name, ProducerWanted>,
+    /// Producers that must not be here any more.
+    pub retired: BTreeSet<Name>,
+    /// Subscriptions of its producers.
+    pub subscriptions: Vec<Subscription>,
+    /// Updaters.
+    pub updaters: Vec<UpdaterWanted>,
+    /// Temporary fast updaters.
+    pub boosts: Vec<BoostConfig>,
+    /// Storage policies by name.
+    pub policies: BTreeMap<Name, PolicyWanted>,
+}
+
+/// An address on which a daemon listens besides the one over which it is configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenWanted {
+    /// The transport.
+    pub xprt: String,
+    /// The port.
+    pub port: u16,
+    /// The address; `None` for all addresses of the host.
+    pub host: Option<String>,
+    /// The authentication domain.
+    pub auth: Name,
+}
+
+/// A plugin instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginWanted {
+    /// The library.
+    pub plugin: String,
+    /// The options of each `config` command.
+    pub configs: Vec<String>,
+    /// When it samples; `None` for a store.
+    pub schedule: Option<Schedule>,
+}
+
+/// When a sampler plugin samples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// The interval.
+    pub interval: Interval,
+    /// The offset.
+    pub offset: Option<Interval>,
+}
+
+/// A producer of an aggregator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProducerWanted {
+    /// Who connects to whom.
+    pub kind: ProducerKind,
+    /// The transport.
+    pub xprt: String,
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The authentication domain.
+    pub auth: Name,
+    /// The time between attempts to connect.
+    pub reconnect: Interval,
+    /// Permission bits.
+    pub perm: Option<Permission>,
+    /// Number of connections of the rail.
+    pub rail: Option<String>,
+    /// Receive quota.
+    pub quota: Option<String>,
+    /// Receive rate limit.
+    pub rx_rate: Option<String>,
+    /// Whether the host name is resolved once.
+    pub cache_ip: Option<bool>,
+    /// Whether it runs here.
+    pub run: Run,
+}
+
+/// Whether a producer runs on an aggregator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// It is to be started.
+    Started,
+    /// It is to be stopped.
+    Stopped,
+    /// It is left as it is: another aggregator takes over from this one, which must not stop before.
+    AsItIs,
+}
+
+/// An updater of an aggregator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdaterWanted {
+    /// Its name in the cluster; on the daemon a suffix may follow.
+    pub name: Name,
+    /// How it fetches.
+    pub mode: UpdaterMode,
+    /// The interval.
+    pub interval: Interval,
+    /// The offset, if it is not zero.
+    pub offset: Option<Interval>,
+    /// Permission bits.
+    pub perm: Option<Permission>,
+    /// Regular expressions of producers.
+    pub producers: Vec<String>,
+    /// The match list, empty for all sets.
+    pub matches: Vec<(String, String)>,
+}
+
+impl UpdaterWanted {
+    /// The mode as a daemon tells it.
+    #[must_use]
+    pub fn observed_mode(&self) -> ObservedMode {
+        match self.mode {
+            UpdaterMode::Pull => ObservedMode::Pull,
+            UpdaterMode::Auto => ObservedMode::Auto,
+            UpdaterMode::Push => ObservedMode::Push,
+            UpdaterMode::OnChange => ObservedMode::OnChange,
+        }
+    }
+}
+
+/// A temporary fast updater that shortens the hole after a move (operations of a live ldmsd,
+/// sections 2 and 3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoostConfig {
+    /// Its name, which tells whose it is: [`BoostConfig::PREFIX`] and a number.
+    pub name: Name,
+    /// The producers that it covers.
+    pub producers: BTreeSet<Name>,
+    /// The sets that it fetches; empty for all sets of its producers.
+    pub sets: BTreeSet<String>,
+}
+
+impl BoostConfig {
+    /// Every temporary updater of maestro is named so; one that nobody wants is a leftover and removed.
+    pub const PREFIX: &'static str = "boost-";
+    /// Its interval in microseconds.
+    pub const INTERVAL_US: i64 = 100_000;
+}
+
+/// A storage policy of an aggregator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyWanted {
+    /// What is stored where.
+    pub policy: StoragePolicy,
+    /// The library of its store plugin.
+    pub library: String,
+    /// The name of the store plugin's instance.
+    pub instance: Name,
+}
+
+/// What placement has given to one daemon.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// Producers that run here.
+    pub started: BTreeSet<Name>,
+    /// Producers that ran here and are stopped only when another aggregator has taken over.
+    pub as_they_are: BTreeSet<Name>,
+    /// Producers that have left the configuration.
+    pub retired: BTreeSet<Name>,
+    /// Temporary fast updaters.
+    pub boosts: Vec<BoostConfig>,
+}
+
+/// What `cluster` and placement ask of one daemon.
+#[must_use]
+pub fn daemon_config(cluster: &Cluster, relations: &Relations, name: &Name, roles: &Roles) -> DaemonConfig {
+    let Some(daemon) = cluster.daemons.get(name) else { return DaemonConfig::default() };
+    let mut config = DaemonConfig {
+        environment: daemon.environment.clone(),
+        streams: daemon.stream_enable.unwrap_or_else(|| relations.carries_streams(cluster, name)),
+        messages: daemon.msg_enable.unwrap_or_else(|| relations.carries_messages(cluster, name)),
+        ..DaemonConfig::default()
+    };
+    for endpoint in daemon.endpoints.iter().filter(|endpoint| !endpoint.maestro_comm) {
+        config.auth_domains.insert(endpoint.auth.name.clone(), endpoint.auth.clone());
+        config.listens.push(ListenWanted {
+            xprt: endpoint.xprt.clone(),
+            port: endpoint.port,
+            host: (!endpoint.bind_all).then(|| daemon.host_of(endpoint).to_owned()),
+            auth: endpoint.auth.name.clone(),
+        });
+    }
+    for group in relations.sampler_groups_of(name).iter().filter_map(|group| cluster.samplers.get(group)) {
+        add_plugins(cluster, name, &group.plugins, &mut config);
+    }
+    if let Some(group) = relations.group_of(name).and_then(|group| cluster.groups.get(group)) {
+        add_plugins(cluster, name, &group.plugins, &mut config);
+        for producer in group.producers.values() {
+            add_producer(cluster, producer, roles, &mut config);
+        }
+        for policy in group.stores.values() {
+            add_policy(cluster, policy, &mut config);
+        }
+        config.subscriptions.clone_from(&group.subscriptions);
+        config.updaters = group.updaters.iter().map(updater).collect();
+    }
+    config.retired =
+        roles.retired.iter().filter(|producer| !config.producers.contains_key(*producer)).cloned().collect();
+    config.boosts.clone_from(&roles.boosts);
+    config
+}
+
+fn add_plugins(cluster: &Cluster, daemon: &Name, keys: &[Name], config: &mut DaemonConfig) {
+    for plugin in keys.iter().filter_map(|key| cluster.plugins.get(key)) {
+        config.plugins.insert(plugin.instance.clone(), sampler_plugin(daemon, plugin));
+    }
+}
+
+fn sampler_plugin(daemon: &Name, plugin: &Plugin) -> PluginWanted {
+    let schedule =
+        plugin.interval.as_ref().map(|interval| Schedule { interval: interval.clone(), offset: plugin.offset.clone() });
+    let configs = plugin.config.iter().map(|config| match config {
+        PluginConfig::Line(line) => line.clone(),
+        PluginConfig::Attributes(attributes) => {
+            let instance = format!("{daemon}/{}", plugin.instance);
+            let defaults = [
+                ("producer", daemon.as_str()),
+                ("instance", instance.as_str()),
+                ("component_id", "${LDMS_COMPONENT_ID}"),
+            ];
+            words(&defaults, attributes)
+        }
+    });
+    PluginWanted { plugin: plugin.plugin.clone(), configs: configs.collect(), schedule }
+}
+
+fn store_plugin(plugin: &Plugin) -> PluginWanted {
+    let configs = plugin.config.iter().map(|config| match config {
+        PluginConfig::Line(line) => line.clone(),
+        PluginConfig::Attributes(attributes) => words(&[], attributes),
+    });
+    PluginWanted { plugin: plugin.plugin.clone(), configs: configs.collect(), schedule: None }
+}
+
+/// `key=value` words: first the defaults, overridden where the attributes have them, then the rest.
+fn words(defaults: &[(&str, &str)], attributes: &BTreeMap<String, String>) -> String {
+    let first = defaults.iter().map(|(key, value)| {
+        let value = attributes.get(*key).map_or(*value, String::as_str);
+        format!("{key}={value}")
+    });
+    let is_default = |key: &str| defaults.iter().any(|(default, _)| *default == key);
+    let rest = attributes.iter().filter(|(key, _)| !is_default(key)).map(|(key, value)| format!("{key}={value}"));
+    first.chain(rest).collect::<Vec<_>>().join(" ")
+}
+
+fn add_producer(cluster: &Cluster, producer: &Producer, roles: &Roles, config: &mut DaemonConfig) {
+    let Some((daemon, endpoint)) = cluster.endpoint(&producer.daemon, &producer.endpoint) else { return };
+    let run = if roles.started.contains(&producer.name) {
+        Run::Started
+    } else if roles.as_they_are.contains(&producer.name) {
+        Run::AsItIs
+    } else {
+        Run::Stopped
+    };
+    config.auth_domains.insert(endpoint.auth.name.clone(), endpoint.auth.clone());
+    config.producers.insert(
+        producer.name.clone(),
+        ProducerWanted {
+            kind: producer.kind,
+            xprt: endpoint.xprt.clone(),
+            host: daemon.host_of(endpoint).to_owned(),
+            port: endpoint.port,
+            auth: endpoint.auth.name.clone(),
+            reconnect: producer.reconnect.clone(),
+            perm: producer.perm,
+            rail: producer.rail.clone(),
+            quota: producer.quota.clone(),
+            rx_rate: producer.rx_rate.clone(),
+            cache_ip: producer.cache_ip,
+            run,
+        },
+    );
+}
+
+fn add_policy(cluster: &Cluster, policy: &StoragePolicy, config: &mut DaemonConfig) {
+    let Some(plugin) = cluster.plugins.get(&policy.plugin) else { return };
+    config.plugins.insert(plugin.instance.clone(), store_plugin(plugin));
+    config.policies.insert(
+        policy.name.clone(),
+        PolicyWanted { policy: policy.clone(), library: plugin.plugin.clone(), instance: plugin.instance.clone() },
+    );
+}
+
+fn updater(updater: &Updater) -> UpdaterWanted {
+    UpdaterWanted {
+        name: updater.name.clone(),
+        mode: updater.mode,
+        interval: updater.interval.clone(),
+        // An offset of zero would tick at the very moment at which samplers sample, and lose samples to
+        // jitter. The Python program sends none either: its store does not keep zeros.
+        offset: updater.offset.clone().filter(|offset| offset.us() != Some(0)),
+        perm: updater.perm,
+        producers: updater.producers.clone(),
+        matches: updater.sets.iter().map(|set| (set.field.word().to_owned(), set.regex.clone())).collect(),
+    }
+}

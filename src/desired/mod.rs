@@ -1,0 +1,40 @@
+//! What every ldmsd should be, and what to send so that it becomes so.
+//!
+//! [`daemon_config`] is the one place that knows what a cluster asks of a daemon, [`changes`] the one
+//! place that turns the difference between that and an [`Observation`] into commands. Both are pure.
+//! A settled daemon yields no change, so applying them twice sends nothing the second time.
+//!
+//! Where the order of commands matters to a live daemon, the module that makes them says so
+//! (producers, updaters, storage policies, plugins).
+
+mod change;
+mod config;
+mod plugins;
+mod policies;
+mod producers;
+mod regex;
+mod services;
+mod updaters;
+
+pub use change::{Change, Ledger, Step, Subject};
+pub use config::{
+    BoostConfig, DaemonConfig, PluginWanted, PolicyWanted, ProducerWanted, Roles, Schedule, UpdaterWanted,
+    daemon_config,
+};
+pub use regex::{alternations, escape};
+
+use crate::ldmsd::{Numbering, Observation};
+
+/// What has to be sent to a daemon so that it becomes what `config` says.
+///
+/// `ledger` holds what has been sent to this run of the daemon and cannot be observed.
+#[must_use]
+pub fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, numbering: Numbering) -> Vec<Change> {
+    let mut changes = Vec::new();
+    services::changes(config, ledger, numbering, &mut changes);
+    plugins::changes(config, observed, ledger, numbering, &mut changes);
+    producers::changes(config, observed, ledger, &mut changes);
+    policies::changes(config, observed, numbering, &mut changes);
+    updaters::changes(config, observed, &mut changes);
+    changes
+}

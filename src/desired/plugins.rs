@@ -1,0 +1,121 @@
+//! Plugins: load, configure, start.
+//!
+//! A sampler's set shows whether it runs and how often: the update hint, which starting it writes.
+//! What it was configured with is not shown by any daemon, so a loaded plugin counts as configured,
+//! and a changed configuration is told from the ledger: then the instance is made anew
+//! (operations of a live ldmsd, section 6).
+
+use super::change::{Change, Ledger, LedgerEntry, Step, Subject};
+use super::config::{DaemonConfig, PluginWanted, Schedule};
+use crate::ldmsd::observation::{ObservedPlugin, UpdateHint};
+use crate::ldmsd::{Attribute, Command, Numbering, Observation, Verb};
+use crate::notation::Name;
+
+/// The instance exists already.
+const LOADED: &[i32] = &[17];
+/// Configured already: 22 for a plugin that takes one configuration, 16 for one that runs.
+const CONFIGURED: &[i32] = &[16, 17, 22];
+/// It runs already. Main says so of a plugin that is not configured, too, but then its `config` failed.
+const RUNNING: &[i32] = &[16];
+/// It does not run, which is what a stop is for.
+const NOT_RUNNING: &[i32] = &[22];
+
+pub(super) fn changes(
+    config: &DaemonConfig,
+    observed: &Observation,
+    ledger: &Ledger,
+    numbering: Numbering,
+    changes: &mut Vec<Change>,
+) {
+    for (instance, wanted) in &config.plugins {
+        let name = instance_name(instance, &wanted.plugin, numbering);
+        let entry = LedgerEntry { key: format!("plugin {name}"), value: wanted.configs.join("; ") };
+        let steps = match observed.plugins.get(&observed_name(&name, wanted, numbering)) {
+            None => from_nothing(&name, wanted),
+            Some(plugin) => already_loaded(&name, wanted, plugin, ledger, &entry),
+        };
+        if !steps.is_empty() {
+            changes.push(Change { subject: Subject::Plugin(name), steps, remember: Some(entry) });
+        }
+    }
+}
+
+/// The name of an instance on the daemon: 4.4 has one instance a library, named after it.
+pub(super) fn instance_name(instance: &Name, library: &str, numbering: Numbering) -> Name {
+    match numbering {
+        Numbering::V45 => instance.clone(),
+        Numbering::V44 => Name::from(library),
+    }
+}
+
+/// The name under which a daemon lists a plugin: 4.4 shows `store_csv` as `csv`.
+fn observed_name(name: &Name, wanted: &PluginWanted, numbering: Numbering) -> Name {
+    match name.strip_prefix("store_") {
+        Some(rest) if numbering == Numbering::V44 && wanted.schedule.is_none() => Name::from(rest),
+        _ => name.clone(),
+    }
+}
+
+fn from_nothing(name: &Name, wanted: &PluginWanted) -> Vec<Step> {
+    let load = Command::new(Verb::Load).with(Attribute::Name, name).with(Attribute::Plugin, &wanted.plugin);
+    let mut steps = vec![Step::accepting(load, LOADED)];
+    steps.extend(configure(name, wanted));
+    steps.extend(wanted.schedule.as_ref().map(|schedule| start(name, schedule)));
+    steps
+}
+
+fn configure(name: &Name, wanted: &PluginWanted) -> impl Iterator<Item = Step> {
+    wanted.configs.iter().map(move |options| {
+        let command = Command::new(Verb::Config).with(Attribute::Name, name).with(Attribute::String, options);
+        Step::accepting(command, CONFIGURED)
+    })
+}
+
+fn start(name: &Name, schedule: &Schedule) -> Step {
+    let command = Command::new(Verb::Start)
+        .with(Attribute::Name, name)
+        .with(Attribute::Interval, &schedule.interval)
+        .with_some(Attribute::Offset, schedule.offset.as_ref());
+    Step::accepting(command, RUNNING)
+}
+
+/// A sampler without a running set may be configured or not, started or not: sending both again does
+/// no harm, because a running one refuses. It is done once to each run of the daemon, since a sampler
+/// may rightly have no set (no such device on this node).
+fn already_loaded(
+    name: &Name,
+    wanted: &PluginWanted,
+    plugin: &ObservedPlugin,
+    ledger: &Ledger,
+    entry: &LedgerEntry,
+) -> Vec<Step> {
+    let Some(schedule) = &wanted.schedule else { return Vec::new() };
+    if ledger.get(&entry.key).is_some_and(|sent| sent != entry.value) {
+        let term = Command::new(Verb::Term).with(Attribute::Name, name);
+        return [stop(name), term.into()].into_iter().chain(from_nothing(name, wanted)).collect();
+    }
+    let hints: Vec<UpdateHint> = plugin.sets.iter().filter_map(|set| set.hint).collect();
+    if hints.is_empty() && !ledger.holds(entry) {
+        return configure(name, wanted).chain([start(name, schedule)]).collect();
+    }
+    if hints.iter().all(|hint| runs_by(*hint, schedule)) {
+        return Vec::new();
+    }
+    let started = Step { accept: &[], ..start(name, schedule) };
+    vec![stop(name), started]
+}
+
+fn stop(name: &Name) -> Step {
+    Step::accepting(Command::new(Verb::Stop).with(Attribute::Name, name), NOT_RUNNING)
+}
+
+/// Whether a hint is what starting with this schedule writes. A variable has a value that only the
+/// daemon knows; whatever runs then counts as right.
+fn runs_by(hint: UpdateHint, schedule: &Schedule) -> bool {
+    let interval = schedule.interval.us().is_none_or(|interval_us| interval_us == hint.interval_us);
+    let offset = match schedule.offset.as_ref().map(crate::notation::Interval::us) {
+        None | Some(None) => true,
+        Some(Some(offset_us)) => hint.offset_us.is_none_or(|hinted_us| hinted_us == offset_us),
+    };
+    interval && offset
+}

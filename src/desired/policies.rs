@@ -1,0 +1,71 @@
+//! Storage policies.
+//!
+//! A policy that is right is left alone; any other is stopped, deleted and made anew, which loses no
+//! sample when pipelined (operations of a live ldmsd, section 9). `strgp_add` is never sent while the
+//! policy exists: on a stopped one it answers 17 **and deletes it** (the wire specification, section 6.6).
+
+use super::change::{Change, Step, Subject};
+use super::config::{DaemonConfig, PolicyWanted};
+use super::plugins::instance_name;
+use crate::ldmsd::observation::ObservedPolicy;
+use crate::ldmsd::{Attribute, Command, Numbering, Observation, Verb};
+use crate::notation::{Interval, Name};
+
+/// It does not run, which is what a stop is for.
+const NOT_RUNNING: &[i32] = &[16];
+/// Every producer: a policy takes what its updaters bring.
+const ALL_PRODUCERS: &str = ".*";
+
+pub(super) fn changes(config: &DaemonConfig, observed: &Observation, numbering: Numbering, changes: &mut Vec<Change>) {
+    for (name, wanted) in &config.policies {
+        let steps = match observed.policies.get(name) {
+            None => add(name, wanted, numbering),
+            Some(found) if !is_right(wanted, found, numbering) => {
+                let stop = Command::new(Verb::StrgpStop).with(Attribute::Name, name);
+                let delete = Command::new(Verb::StrgpDel).with(Attribute::Name, name);
+                let mut steps = vec![Step::accepting(stop, NOT_RUNNING), delete.into()];
+                steps.extend(add(name, wanted, numbering));
+                steps
+            }
+            Some(found) if !found.running => vec![start(name)],
+            Some(_) => continue,
+        };
+        changes.push(Change::visible(Subject::StoragePolicy(name.clone()), steps));
+    }
+}
+
+fn add(name: &Name, wanted: &PolicyWanted, numbering: Numbering) -> Vec<Step> {
+    let policy = &wanted.policy;
+    let add = Command::new(Verb::StrgpAdd)
+        .with(Attribute::Name, name)
+        .with(Attribute::Plugin, instance_name(&wanted.instance, &wanted.library, numbering))
+        .with_some(Attribute::Container, policy.container.as_ref())
+        .with_some(Attribute::Schema, policy.schema.as_ref())
+        .with_some(Attribute::Regex, policy.regex.as_ref())
+        .with_some(Attribute::Decomposition, policy.decomposition.as_ref())
+        .with_some(Attribute::Flush, policy.flush.as_ref())
+        .with_some(Attribute::Perm, policy.perm);
+    let producers = Command::new(Verb::StrgpPrdcrAdd).with(Attribute::Name, name).with(Attribute::Regex, ALL_PRODUCERS);
+    vec![add.into(), producers.into(), start(name)]
+}
+
+fn start(name: &Name) -> Step {
+    Command::new(Verb::StrgpStart).with(Attribute::Name, name).into()
+}
+
+fn is_right(wanted: &PolicyWanted, found: &ObservedPolicy, numbering: Numbering) -> bool {
+    let policy = &wanted.policy;
+    // 4.4 shows the plugin's internal name (`csv`).
+    let plugin = numbering == Numbering::V44 || found.plugin == wanted.library;
+    let flush = match (policy.flush.as_ref().and_then(Interval::us), found.flush_us) {
+        (Some(wanted_us), Some(found_us)) => wanted_us == found_us,
+        _ => true,
+    };
+    plugin
+        && flush
+        && found.container == policy.container
+        && found.schema == policy.schema
+        && found.regex == policy.regex
+        && found.decomposition == policy.decomposition
+        && found.producers.iter().any(|regex| regex == ALL_PRODUCERS)
+}
