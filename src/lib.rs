@@ -1,4 +1,5 @@
 //! Load balancing and configuration of LDMS monitoring clusters.
+pub mod cli;
 pub mod cluster;
 pub mod conductor;
 pub mod desired;

@@ -84,7 +84,7 @@ pub struct Updater {
     pub mode: UpdaterMode,
     /// How often.
     pub interval: Interval,
-    /// The offset from the full multiple of the interval; without one the updater is not synchronous.
+    /// The offset from the full multiple of the interval, zero where there is none.
     pub offset: Option<Interval>,
     /// The permission bits of the updater object.
     pub perm: Option<Permission>,

@@ -153,10 +153,10 @@ fn slowest_interval_us(updaters: &[Updater]) -> u64 {
     updaters.iter().filter_map(|updater| updater.interval.us()).filter_map(|us| us.try_into().ok()).max().unwrap_or(0)
 }
 
-/// Interval and offset of an updater whose ticks are known: one with an offset ticks by the wall clock.
+/// Interval and offset of an updater, which ticks by the wall clock, without an offset at full multiples.
 fn ticks(updater: &Updater) -> Option<(u64, u64)> {
     let interval_us = updater.interval.us().and_then(|us| u64::try_from(us).ok()).filter(|us| *us > 0)?;
-    let offset_us = updater.offset.as_ref().and_then(Interval::us).filter(|us| *us != 0)?;
+    let offset_us = updater.offset.as_ref().map_or(Some(0), Interval::us)?;
     u64::try_from(offset_us.rem_euclid(i64::try_from(interval_us).ok()?)).ok().map(|offset_us| (interval_us, offset_us))
 }
 

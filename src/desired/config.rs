@@ -311,8 +311,8 @@ fn updater(updater: &Updater) -> UpdaterWanted {
         name: updater.name.clone(),
         mode: updater.mode,
         interval: updater.interval.clone(),
-        // An offset of zero would tick at the very moment at which samplers sample, and lose samples to
-        // jitter. The Python program sends none either: its store does not keep zeros.
+        // A daemon takes a missing offset as zero, and the store keeps no zeros (`updtr_status` of the
+        // development line says offset 0, synchronous, either way).
         offset: updater.offset.clone().filter(|offset| offset.us() != Some(0)),
         perm: updater.perm,
         producers: updater.producers.clone(),
