@@ -4,6 +4,7 @@
 //! touching a socket, so that recorded conversations replay through it.
 
 pub mod attribute;
+pub mod codec;
 pub mod command;
 pub mod observation;
 pub mod verb;
