@@ -4,9 +4,11 @@
 //! touching a socket, so that recorded conversations replay through it.
 
 pub mod attribute;
+pub mod auth;
 pub mod codec;
 pub mod command;
 pub mod observation;
+pub mod session;
 pub mod verb;
 
 pub use attribute::Attribute;
