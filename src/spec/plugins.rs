@@ -1,0 +1,194 @@
+//! Plugin instances: the section `plugins`, and the plugins that samplers and stores define in place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::diagnostic::{Position, Report};
+use super::fields::{Fields, suggestion, text_of};
+use super::yaml::{Node, Value};
+use crate::cluster::{Plugin, PluginConfig};
+use crate::notation::Name;
+
+/// A plugin where it is used: by name, or defined in place.
+#[derive(Clone)]
+pub(super) enum PluginUse {
+    /// A key of the section `plugins`.
+    Named(Name),
+    /// Defined in place, by the name of its plugin.
+    Inline(Plugin),
+}
+
+/// Every plugin instance, and which daemons use it.
+#[derive(Default)]
+pub(crate) struct PluginTable {
+    plugins: BTreeMap<Name, Plugin>,
+    users: BTreeMap<Name, BTreeSet<Name>>,
+}
+
+/// Two plugins that would be instances of one name on one daemon.
+pub(crate) struct Clash {
+    pub(crate) daemon: Name,
+    pub(crate) instance: Name,
+    pub(crate) keys: [Name; 2],
+}
+
+impl PluginTable {
+    /// The plugins of the section `plugins`, not used by anyone yet.
+    pub(crate) fn new(defined: BTreeMap<Name, Plugin>) -> PluginTable {
+        PluginTable { plugins: defined, users: BTreeMap::new() }
+    }
+
+    /// Notes that daemons use a plugin of the section; `false` where there is none of that name.
+    pub(crate) fn use_named(&mut self, key: &Name, daemons: &[Name]) -> bool {
+        let known = self.plugins.contains_key(key);
+        if known {
+            self.users.entry(key.clone()).or_default().extend(daemons.iter().cloned());
+        }
+        known
+    }
+
+    /// Takes a plugin that is defined where it is used, and gives it a key.
+    ///
+    /// Its key is the name that it asks for. Equal plugins share a key. Where another one has the name already the key
+    /// is `name@2`, `name@3`, …; on daemons that have both the instance is called so too.
+    pub(crate) fn add_inline(&mut self, mut plugin: Plugin, daemons: &[Name]) -> Name {
+        let wanted = plugin.instance.clone();
+        let mut key = wanted.clone();
+        for number in 2_u32.. {
+            match self.plugins.get(&key) {
+                Some(other) if same_but_for_instance(other, &plugin) => break,
+                Some(_) => key = format!("{wanted}@{number}").into(),
+                None => {
+                    if self.is_instance_on(&wanted, daemons) {
+                        plugin.instance = key.clone();
+                    }
+                    self.plugins.insert(key.clone(), plugin);
+                    break;
+                }
+            }
+        }
+        self.users.entry(key.clone()).or_default().extend(daemons.iter().cloned());
+        key
+    }
+
+    /// The first two plugins that are in each other's way.
+    pub(crate) fn clash(&self) -> Option<Clash> {
+        let mut taken: BTreeMap<(&Name, &Name), &Name> = BTreeMap::new();
+        for (key, users) in &self.users {
+            let instance = &self.plugins.get(key)?.instance;
+            for daemon in users {
+                if let Some(other) = taken.insert((daemon, instance), key) {
+                    let keys = [other.clone(), key.clone()];
+                    return Some(Clash { daemon: daemon.clone(), instance: instance.clone(), keys });
+                }
+            }
+        }
+        None
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.plugins.keys().map(Name::as_str)
+    }
+
+    pub(crate) fn get(&self, key: &Name) -> Option<&Plugin> {
+        self.plugins.get(key)
+    }
+
+    pub(crate) fn into_plugins(self) -> BTreeMap<Name, Plugin> {
+        self.plugins
+    }
+
+    fn is_instance_on(&self, instance: &Name, daemons: &[Name]) -> bool {
+        self.users.iter().any(|(key, users)| {
+            self.plugins.get(key).is_some_and(|plugin| plugin.instance == *instance)
+                && daemons.iter().any(|daemon| users.contains(daemon))
+        })
+    }
+}
+
+fn same_but_for_instance(left: &Plugin, right: &Plugin) -> bool {
+    (&left.plugin, &left.interval, &left.offset, &left.config)
+        == (&right.plugin, &right.interval, &right.offset, &right.config)
+}
+
+/// Reads the section: a mapping of instance names, or a list of plugins with their names.
+pub(super) fn read_section(node: &Node, report: &Report<'_>) -> BTreeMap<Name, Plugin> {
+    let mut plugins = BTreeMap::new();
+    if let Value::List(items) = node.value() {
+        let mut places: BTreeMap<Name, Position> = BTreeMap::new();
+        for item in items {
+            let Some(plugin) = read_plugin(item, None, report) else { continue };
+            let key = plugin.instance.clone();
+            if let Some(first) = places.insert(key.clone(), item.position) {
+                let message = format!("plugin `{key}` is defined twice, first at line {}", first.line);
+                report.error(item.position, message, "write `plugins` as a mapping with a name for each instance");
+            }
+            plugins.insert(key, plugin);
+        }
+        return plugins;
+    }
+    let Some(fields) = Fields::of(node, "the section `plugins`", report) else { return plugins };
+    for entry in fields.others() {
+        if let Some(plugin) = read_plugin(&entry.value, Some(&entry.key), report) {
+            plugins.insert(entry.key.as_str().into(), plugin);
+        }
+    }
+    plugins
+}
+
+/// Reads a plugin where it is used.
+pub(super) fn read_use(node: &Node, report: &Report<'_>) -> Option<PluginUse> {
+    match node.value() {
+        Value::Text(name) => Some(PluginUse::Named(name.as_str().into())),
+        _ => read_plugin(node, None, report).map(PluginUse::Inline),
+    }
+}
+
+/// Takes a plugin into the table and gives the key, `None` (and a report) where it is named but not defined.
+pub(super) fn resolve(
+    plugin: &PluginUse,
+    position: Position,
+    daemons: &[Name],
+    table: &mut PluginTable,
+    report: &Report<'_>,
+) -> Option<Name> {
+    match plugin {
+        PluginUse::Named(key) if table.use_named(key, daemons) => Some(key.clone()),
+        PluginUse::Named(key) => {
+            let help = suggestion(key, table.names(), "define it in the section `plugins`");
+            report.error(position, format!("no plugin is called `{key}`"), help);
+            None
+        }
+        PluginUse::Inline(plugin) => Some(table.add_inline(plugin.clone(), daemons)),
+    }
+}
+
+fn read_plugin(node: &Node, instance: Option<&str>, report: &Report<'_>) -> Option<Plugin> {
+    let fields = Fields::of(node, "a plugin", report)?;
+    let (name, library) = (fields.text("name"), fields.text("plugin"));
+    let interval = fields.interval("interval");
+    let offset = fields.interval("offset");
+    let config = fields.items("config").iter().filter_map(|item| read_config(item, report)).collect();
+    fields.refuse_others();
+    if let Some(us) = interval.as_ref().and_then(crate::notation::Interval::us).filter(|us| *us <= 0) {
+        let place = fields.get("interval").map_or(fields.position, |node| node.position);
+        report.error(place, format!("an interval of {us} us is too short"), "write how often to sample, such as `1s`");
+    }
+    let Some(instance) = instance.or(name).or(library) else {
+        report.error(fields.position, "a plugin needs `name`", "add `name: meminfo`, for example");
+        return None;
+    };
+    let plugin = library.or(name).unwrap_or(instance).to_owned();
+    Some(Plugin { instance: instance.into(), plugin, interval, offset, config })
+}
+
+fn read_config(node: &Node, report: &Report<'_>) -> Option<PluginConfig> {
+    if let Value::Text(line) = node.value() {
+        return Some(PluginConfig::Line(line.clone()));
+    }
+    let fields = Fields::of(node, "a plugin configuration", report)?;
+    let mut attributes = BTreeMap::new();
+    for entry in fields.others().filter(|entry| entry.value.value() != &Value::Absent) {
+        attributes.insert(entry.key.clone(), text_of(&entry.value, &entry.key, report)?.to_owned());
+    }
+    Some(PluginConfig::Attributes(attributes))
+}
