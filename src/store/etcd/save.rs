@@ -1,0 +1,264 @@
+//! Saving a configuration by difference.
+//!
+//! Readers look at the revision at which `last_updated` was written, so what this writes is visible to them only when
+//! it is complete. The key of the unfinished save is for those who can no longer read at that revision.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse};
+
+use super::connection::Session;
+use super::lock::SaveLock;
+use super::read::{Contents, count, read_now};
+use crate::store::keys::ClusterKeys;
+use crate::store::{Difference, StoreError, Tree};
+
+/// etcd refuses a transaction of more operations, unless told otherwise by its option `--max-txn-ops`.
+const OPERATIONS_PER_TRANSACTION: usize = 128;
+
+/// Keys and texts of one transaction; etcd refuses a request of more than 1.5 MiB.
+const TRANSACTION_SIZE_BYTES: usize = 1 << 20;
+
+/// What a save has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SaveReport {
+    /// The number of keys that are new.
+    pub added: usize,
+    /// The number of keys that have another text.
+    pub changed: usize,
+    /// The number of keys that are gone.
+    pub removed: usize,
+    /// The number of keys that were as they should be.
+    pub unchanged: usize,
+    /// The revision at which `last_updated` was written, by this save or, if nothing had to be done, by an earlier one.
+    pub revision: i64,
+}
+
+/// How far a save has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The number of keys that are written or deleted.
+    pub done: usize,
+    /// The number of keys that will be.
+    pub total: usize,
+}
+
+pub(super) async fn save(
+    session: &mut Session,
+    keys: &ClusterKeys,
+    tree: &Tree,
+    on_progress: impl FnMut(Progress) + Send,
+) -> Result<SaveReport, StoreError> {
+    tree.keys().try_for_each(|key| keys.check(key))?;
+    let mut lock = SaveLock::acquire(session, keys).await?;
+    let outcome = save_locked(session, keys, &mut lock, tree, on_progress).await;
+    lock.release(session).await;
+    outcome
+}
+
+async fn save_locked(
+    session: &mut Session,
+    keys: &ClusterKeys,
+    lock: &mut SaveLock,
+    tree: &Tree,
+    mut on_progress: impl FnMut(Progress) + Send,
+) -> Result<SaveReport, StoreError> {
+    let present = read_now(session, keys).await?;
+    let difference = Difference::between(&present.tree, tree);
+    let mut report = SaveReport {
+        added: difference.added.len(),
+        changed: difference.changed.len(),
+        removed: difference.removed.len(),
+        unchanged: present.tree.len() - difference.changed.len() - difference.removed.len(),
+        revision: 0,
+    };
+    if difference.is_empty()
+        && let Some(revision) = what_readers_see(session, keys, &present).await?
+    {
+        report.revision = revision;
+        return Ok(report);
+    }
+
+    let mut writer = Writer { session, keys, lock, replaces: present.last_updated.unwrap_or(0) };
+    writer.begin().await?;
+    let total = difference.len();
+    let mut done = 0;
+    for batch in batches(&difference) {
+        writer.write(batch.iter().map(|operation| operation.encode(keys)).collect()).await?;
+        done += batch.len();
+        on_progress(Progress { done, total });
+    }
+    report.revision = writer.complete().await?;
+    Ok(report)
+}
+
+/// The revision of `last_updated`, if a reader finds there what is present now.
+async fn what_readers_see(
+    session: &mut Session,
+    keys: &ClusterKeys,
+    present: &Contents,
+) -> Result<Option<i64>, StoreError> {
+    let Some(saved) = present.last_updated.filter(|_| present.is_as_saved()) else { return Ok(None) };
+    // Nothing was written since, so as many keys are the same keys.
+    let then = count(session, keys, saved).await?;
+    let now = count(session, keys, present.revision).await?;
+    Ok((then.is_none() || then == now).then_some(saved))
+}
+
+/// What happens to one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation<'a> {
+    Put { key: &'a str, text: &'a str },
+    Delete { key: &'a str },
+}
+
+impl Operation<'_> {
+    fn encode(&self, keys: &ClusterKeys) -> TxnOp {
+        match self {
+            Operation::Put { key, text } => TxnOp::put(keys.absolute(key), *text, None),
+            Operation::Delete { key } => TxnOp::delete(keys.absolute(key), None),
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        match self {
+            Operation::Put { key, text } => key.len() + text.len(),
+            Operation::Delete { key } => key.len(),
+        }
+    }
+}
+
+/// The operations of a difference in portions that etcd takes.
+fn batches<'a>(difference: &Difference<'a>) -> Vec<Vec<Operation<'a>>> {
+    let added = difference.added.iter().map(|&(key, text)| Operation::Put { key, text });
+    let changed = difference.changed.iter().map(|change| Operation::Put { key: change.key, text: change.new });
+    let removed = difference.removed.iter().map(|&(key, _)| Operation::Delete { key });
+    let mut batches: Vec<Vec<Operation<'a>>> = Vec::new();
+    let mut size_bytes = 0;
+    for operation in added.chain(changed).chain(removed) {
+        size_bytes += operation.size_bytes();
+        match batches.last_mut() {
+            Some(batch) if batch.len() < OPERATIONS_PER_TRANSACTION && size_bytes <= TRANSACTION_SIZE_BYTES => {
+                batch.push(operation);
+            }
+            _ => {
+                size_bytes = operation.size_bytes();
+                batches.push(vec![operation]);
+            }
+        }
+    }
+    batches
+}
+
+/// Writes under the lock, and only as long as nobody else completes a save.
+struct Writer<'a> {
+    session: &'a mut Session,
+    keys: &'a ClusterKeys,
+    lock: &'a mut SaveLock,
+    /// The revision of the `last_updated` that this save replaces; 0 where there is none.
+    replaces: i64,
+}
+
+impl Writer<'_> {
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        self.write(vec![TxnOp::put(self.keys.unfinished_save(), "", None)]).await
+    }
+
+    async fn write(&mut self, operations: Vec<TxnOp>) -> Result<(), StoreError> {
+        match self.transact(operations).await? {
+            Outcome::Done { .. } => Ok(()),
+            Outcome::Refused { error, .. } => Err(error),
+        }
+    }
+
+    /// Ends the save and returns the revision at which readers see it.
+    async fn complete(&mut self) -> Result<i64, StoreError> {
+        let time = seconds_since_epoch();
+        let operations =
+            vec![TxnOp::put(self.keys.last_updated(), &*time, None), TxnOp::delete(self.keys.unfinished_save(), None)];
+        match self.transact(operations).await? {
+            Outcome::Done { revision } => Ok(revision),
+            // A first try went through and its answer was lost.
+            Outcome::Refused { last_updated: Some((text, revision)), .. } if text == time => Ok(revision),
+            Outcome::Refused { error, .. } => Err(error),
+        }
+    }
+
+    /// Makes a transaction. To make it twice does no harm, so it may be repeated with another member.
+    async fn transact(&mut self, operations: Vec<TxnOp>) -> Result<Outcome, StoreError> {
+        self.lock.keep(self.session).await?;
+        let last_updated = self.keys.last_updated();
+        let nobody_else_saved = Compare::mod_revision(&*last_updated, CompareOp::Equal, self.replaces);
+        let transaction = Txn::new()
+            .when([self.lock.is_held(), nobody_else_saved])
+            .and_then(operations)
+            .or_else([TxnOp::get(last_updated, None)]);
+        let answer = self
+            .session
+            .call(|mut client| {
+                let transaction = transaction.clone();
+                async move { client.txn(transaction).await }
+            })
+            .await?;
+        if answer.succeeded() {
+            return Ok(Outcome::Done { revision: answer.header().map_or(0, etcd_client::ResponseHeader::revision) });
+        }
+        let last_updated = answer.op_responses().into_iter().find_map(|response| match response {
+            TxnOpResponse::Get(found) => {
+                let entry = found.kvs().first()?;
+                Some((String::from_utf8_lossy(entry.value()).into_owned(), entry.mod_revision()))
+            }
+            _ => None,
+        });
+        let prefix = self.keys.prefix().to_owned();
+        let error = if last_updated.as_ref().map_or(0, |(_, revision)| *revision) == self.replaces {
+            StoreError::LockLost { prefix }
+        } else {
+            StoreError::Overtaken { prefix }
+        };
+        Ok(Outcome::Refused { last_updated, error })
+    }
+}
+
+/// What became of a transaction.
+enum Outcome {
+    Done {
+        revision: i64,
+    },
+    /// The lock is lost or somebody else has completed a save.
+    Refused {
+        /// The text and the revision of `last_updated`.
+        last_updated: Option<(String, i64)>,
+        error: StoreError,
+    },
+}
+
+/// The text of `last_updated`, as the Python maestro writes it.
+fn seconds_since_epoch() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:06}", now.as_secs(), now.subsec_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference<'a>(entries: &'a [(String, String)]) -> Difference<'a> {
+        let added = entries.iter().map(|(key, text)| (&**key, &**text)).collect();
+        Difference { added, ..Difference::default() }
+    }
+
+    #[test]
+    fn a_transaction_has_as_many_operations_as_etcd_takes() {
+        let entries: Vec<_> = (0..300).map(|i| (format!("{i:06}"), "x".to_owned())).collect();
+        let sizes: Vec<usize> = batches(&difference(&entries)).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [128, 128, 44]);
+    }
+
+    #[test]
+    fn long_texts_are_spread_over_transactions() {
+        let entries: Vec<_> = (0..5).map(|i| (format!("{i:06}"), "x".repeat(400_000))).collect();
+        let sizes: Vec<usize> = batches(&difference(&entries)).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 2, 1]);
+    }
+}

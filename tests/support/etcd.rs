@@ -1,0 +1,120 @@
+//! etcd for tests: single members and clusters, each a process with its own ports and directory.
+
+use std::fs::File;
+use std::process::Command;
+use std::time::Duration;
+
+use etcd_client::{Client, GetOptions};
+use tempfile::TempDir;
+
+use super::{FreePort, Process, eventually};
+
+/// The time a member gets to become ready.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+
+/// One member of an etcd cluster, which can be stopped and started again with its ports and data.
+pub(crate) struct Etcd {
+    name: String,
+    client_port: FreePort,
+    peer_port: FreePort,
+    directory: TempDir,
+    arguments: Vec<String>,
+    process: Option<Process>,
+}
+
+impl Etcd {
+    /// A cluster of one member, ready.
+    pub(crate) async fn start() -> Etcd {
+        Etcd::start_with(&[]).await
+    }
+
+    /// A cluster of one member with some arguments more, ready.
+    pub(crate) async fn start_with(arguments: &[&str]) -> Etcd {
+        let mut member = Etcd::prepare("alone");
+        member.arguments.push(format!("--initial-cluster={}", member.peer()));
+        member.arguments.extend(arguments.iter().map(ToString::to_string));
+        member.spawn();
+        member.wait_until_ready().await;
+        member
+    }
+
+    /// A cluster of three members, all ready.
+    pub(crate) async fn start_cluster() -> [Etcd; 3] {
+        let mut members = ["first", "second", "third"].map(Etcd::prepare);
+        let peers = members.each_ref().map(Etcd::peer).join(",");
+        for member in &mut members {
+            member.arguments.push(format!("--initial-cluster={peers}"));
+            member.spawn();
+        }
+        for member in &mut members {
+            member.wait_until_ready().await;
+        }
+        members
+    }
+
+    /// Where clients reach it, as `host:port`.
+    pub(crate) fn endpoint(&self) -> String {
+        self.client_port.endpoint()
+    }
+
+    /// A client of this member alone, to look behind the store's back.
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect([self.endpoint()], None).await.expect("a client for etcd")
+    }
+
+    /// Ends it as a power cut does.
+    pub(crate) fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts it again with its ports and data.
+    pub(crate) async fn restart(&mut self) {
+        self.stop();
+        self.spawn();
+        self.wait_until_ready().await;
+    }
+
+    fn prepare(name: &str) -> Etcd {
+        Etcd {
+            name: name.to_owned(),
+            client_port: FreePort::reserve(),
+            peer_port: FreePort::reserve(),
+            directory: tempfile::tempdir().expect("a directory for etcd"),
+            arguments: Vec::new(),
+            process: None,
+        }
+    }
+
+    fn peer(&self) -> String {
+        format!("{}=http://{}", self.name, self.peer_port.endpoint())
+    }
+
+    fn spawn(&mut self) {
+        let log = File::create(self.directory.path().join("log")).expect("a log for etcd");
+        let client_url = format!("http://{}", self.client_port.endpoint());
+        let peer_url = format!("http://{}", self.peer_port.endpoint());
+        let mut command = Command::new("etcd");
+        command
+            .args(["--name", &self.name, "--data-dir"])
+            .arg(self.directory.path().join("data"))
+            .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
+            .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
+            .args(&self.arguments)
+            .stdout(log.try_clone().expect("a second handle of the log"))
+            .stderr(log);
+        self.process = Some(Process::start(&mut command, "install etcd (on Debian: apt-get install etcd-server)"));
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let endpoint = self.endpoint();
+        let log = self.directory.path().join("log");
+        let process = self.process.as_mut().expect("etcd was started");
+        eventually("etcd is ready", START_DEADLINE, async || {
+            assert!(process.is_running(), "etcd ended: {}", std::fs::read_to_string(&log).unwrap_or_default());
+            let mut client = Client::connect([&endpoint], None).await.ok()?;
+            let look = client.get("/", Some(GetOptions::new().with_count_only()));
+            tokio::time::timeout(Duration::from_secs(2), look).await.ok()?.ok()
+        })
+        .await;
+    }
+}
