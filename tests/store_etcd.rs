@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use etcd_client::{Client, CompactionOptions, GetOptions, PutOptions};
 use maestro::store::{EtcdOptions, EtcdStore, SaveReport, Snapshot, StoreError, Tree, WatchEvent};
 use support::etcd::Etcd;
+use support::proxy::Proxy;
 use support::{FreePort, eventually};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -272,7 +273,8 @@ async fn a_save_waits_for_another_one() {
 #[tokio::test]
 async fn a_save_takes_over_from_one_that_died() {
     let etcd = Etcd::start().await;
-    lock(&mut etcd.client().await, 2).await;
+    // Somewhat longer than the lock of a save lasts that does not renew it, the waiting one's included.
+    lock(&mut etcd.client().await, 11).await;
     let store = store_of(&etcd);
     save(&store, "orion", &samplers("node-2")).await;
     assert_eq!(load(&store, "orion").await.tree, samplers("node-2"));
@@ -423,12 +425,41 @@ async fn a_watch_survives_a_restart_of_etcd() {
     assert_eq!(reason, format!("etcd at {} does not answer: connection refused", etcd.endpoint()));
     etcd.restart().await;
     let saved = save(&store, "orion", &samplers("node-3")).await;
-    compact(&mut etcd.client().await).await;
     assert_eq!(next(&mut events).await, WatchEvent::Available);
     let snapshot = Snapshot { tree: samplers("node-3"), revision: saved.revision };
-    assert_eq!(next_change(&mut events).await, snapshot);
-    save(&store, "orion", &samplers("node-4")).await;
+    assert_eq!(next(&mut events).await, WatchEvent::Changed(snapshot));
+}
+
+#[tokio::test]
+async fn a_watch_tells_what_changed_during_an_outage() {
+    let etcd = Etcd::start().await;
+    let mut network = Proxy::to(etcd.endpoint()).await;
+    save(&store_of(&etcd), "orion", &samplers("node-2")).await;
+    let mut events = store(&[network.endpoint()]).watch("orion", None).unwrap();
+    assert_eq!(next_change(&mut events).await.tree, samplers("node-2"));
+
+    network.cut().await;
+    assert!(matches!(next(&mut events).await, WatchEvent::Unavailable(_)));
+    for host in ["node-3", "node-4"] {
+        save(&store_of(&etcd), "orion", &samplers(host)).await;
+    }
+    compact(&mut etcd.client().await).await;
+    network.restore().await;
+    assert_eq!(next(&mut events).await, WatchEvent::Available);
     assert_eq!(next_change(&mut events).await.tree, samplers("node-4"));
+    save(&store_of(&etcd), "orion", &samplers("node-5")).await;
+    assert_eq!(next_change(&mut events).await.tree, samplers("node-5"));
+}
+
+#[tokio::test]
+async fn a_watch_notices_that_its_connection_went_silent() {
+    let etcd = Etcd::start().await;
+    let network = Proxy::to(etcd.endpoint()).await;
+    save(&store_of(&etcd), "orion", &samplers("node-2")).await;
+    let mut events = store(&[network.endpoint()]).watch("orion", None).unwrap();
+    assert_eq!(next_change(&mut events).await.tree, samplers("node-2"));
+    network.freeze();
+    assert!(matches!(next(&mut events).await, WatchEvent::Unavailable(_)));
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ const LEASE_SECONDS: i64 = 10;
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// How long a save waits for another one: somewhat longer than the lock of a dead one lasts.
-const PATIENCE: Duration = Duration::from_secs(LEASE_SECONDS as u64 + 3);
+const PATIENCE: Duration = Duration::from_secs(LEASE_SECONDS as u64 + 5);
 
 /// How often it looks meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_millis(300);
