@@ -14,6 +14,8 @@ mod policies;
 mod producers;
 mod regex;
 mod services;
+#[cfg(test)]
+mod tests;
 mod updaters;
 
 pub use change::{Change, Ledger, Step, Subject};

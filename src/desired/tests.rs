@@ -1,0 +1,154 @@
+//! What the fixtures' clusters ask of their daemons, beside what the Python maestro sent them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::cluster::{Cluster, Relations};
+use crate::ldmsd::{Attribute, Command, Verb};
+use crate::notation::Name;
+use crate::placement::home_blocks;
+use crate::spec;
+
+fn fixture_path(case: &str, file: &str) -> String {
+    format!("{}/tests/fixtures/reference/{case}/{file}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn fixture(case: &str) -> Cluster {
+    let path = fixture_path(case, "input.yaml");
+    let (cluster, diagnostics) = spec::read_cluster(&path, &std::fs::read_to_string(&path).unwrap());
+    cluster.unwrap_or_else(|| panic!("{case}: {diagnostics:?}"))
+}
+
+/// The commands for a daemon that knows nothing, with every aggregator of its group in use.
+fn commands(cluster: &Cluster, daemon: &str) -> Vec<Command> {
+    let name = Name::from(daemon);
+    let relations = Relations::of(cluster);
+    let mut roles = Roles::default();
+    if let Some(group) = relations.group_of(&name).map(|group| &cluster.groups[group]) {
+        let producers: Vec<Name> = group.producers.keys().cloned().collect();
+        let homes = home_blocks(&producers, &group.aggregators);
+        roles.started = homes.into_iter().filter(|(_, owner)| *owner == name).map(|(producer, _)| producer).collect();
+    }
+    let config = daemon_config(cluster, &relations, &name, &roles);
+    let changes = changes(&config, &Observation::default(), &Ledger::default(), Numbering::V45);
+    changes.into_iter().flat_map(|change| change.steps).map(|step| step.command).collect()
+}
+
+fn lines(cluster: &Cluster, daemon: &str) -> Vec<String> {
+    commands(cluster, daemon).iter().map(Command::to_string).collect()
+}
+
+/// A request as the wire has it: the verb, and the attributes by their numbers.
+type Request = (Verb, BTreeMap<u32, String>);
+
+/// What the Python maestro sent to a daemon that was not a question.
+fn python_requests(case: &str, address: &str) -> BTreeSet<Request> {
+    let text = std::fs::read_to_string(fixture_path(case, "requests-current.jsonl")).unwrap();
+    let calls = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let mut requests = BTreeSet::new();
+    for call in calls.filter(|call| call["to"] == address) {
+        for request in call["wire"].as_array().unwrap() {
+            let verb = Verb::from_word(request[0].as_str().unwrap()).unwrap();
+            let attributes = request[1].as_object().unwrap().iter().map(|(word, value)| {
+                (Attribute::from_word(word).unwrap().id(Numbering::V45).unwrap(), value.as_str().unwrap().to_owned())
+            });
+            if !verb.only_asks() {
+                requests.insert((verb, attributes.collect()));
+            }
+        }
+    }
+    requests
+}
+
+/// Our requests, with the differences that are meant undone:
+/// - producers are started by an expression, so that they can be deleted later;
+/// - an updater's name needs no aggregator's name in it;
+/// - a match list is sent in the producers' mode, too;
+/// - no `perm=None`; times are numbers of microseconds.
+fn comparable(requests: impl IntoIterator<Item = Request>) -> BTreeSet<String> {
+    let id = |attribute: Attribute| attribute.id(Numbering::V45).unwrap();
+    let mut comparable = BTreeSet::new();
+    for (verb, mut attributes) in requests {
+        attributes.retain(|key, value| !(*key == id(Attribute::Perm) && value == "None"));
+        if let Some(interval) = attributes.get_mut(&id(Attribute::Interval)) {
+            *interval = crate::notation::Interval::parse(interval).unwrap().to_string();
+        }
+        match verb {
+            Verb::PrdcrStartRegex => {
+                let expression = attributes[&id(Attribute::Regex)].trim_matches(['^', '$', '(', ')']).to_owned();
+                comparable.extend(expression.split('|').map(|name| format!("start producer {name}")));
+                continue;
+            }
+            Verb::PrdcrStart => {
+                comparable.insert(format!("start producer {}", attributes[&id(Attribute::Name)]));
+                continue;
+            }
+            Verb::UpdtrMatchAdd => continue,
+            Verb::UpdtrAdd | Verb::UpdtrPrdcrAdd | Verb::UpdtrStart => {
+                let name = attributes.get_mut(&id(Attribute::Name)).unwrap();
+                *name = name.splitn(3, '_').take(2).collect::<Vec<_>>().join("_");
+            }
+            _ => {}
+        }
+        comparable.insert(format!("{verb} {attributes:?}"));
+    }
+    comparable
+}
+
+#[test]
+fn daemons_are_sent_what_the_python_maestro_sent() {
+    for case in ["basic-current", "three-levels-current", "two-groups-current"] {
+        let cluster = fixture(case);
+        for (name, daemon) in &cluster.daemons {
+            if case == "two-groups-current" && name.starts_with("alpha") {
+                // The Python program configures the last sampler group alone.
+                assert!(commands(&cluster, name).iter().any(|command| command.verb == Verb::Load));
+                continue;
+            }
+            let endpoint = daemon.control_endpoint().unwrap();
+            let address = format!("{}:{}", daemon.host_of(endpoint), endpoint.port);
+            let ours = commands(&cluster, name).into_iter().map(|command| {
+                let attributes = command.attributes.into_iter();
+                (command.verb, attributes.map(|(key, value)| (key.id(Numbering::V45).unwrap(), value)).collect())
+            });
+            assert_eq!(comparable(ours), comparable(python_requests(case, &address)), "{case}: {name} at {address}");
+        }
+    }
+}
+
+#[test]
+fn a_storing_aggregator_gets_its_plugin_before_the_policies_and_producers_before_updaters() {
+    assert_eq!(
+        lines(&fixture("three-levels-current"), "l3-agg"),
+        [
+            "auth_add name=none plugin=none",
+            "load name=csv1 plugin=store_csv",
+            "config name=csv1 path=/tmp/maestro-lab-store/three",
+            "prdcr_add name=node-15-10104 host=node-15 port=10104 xprt=sock type=active reconnect=1000000 auth=none",
+            "prdcr_add name=node-16-10104 host=node-16 port=10104 xprt=sock type=active reconnect=1000000 auth=none",
+            "prdcr_start_regex regex=^(node-15-10104|node-16-10104)$",
+            "strgp_add name=csv-meminfo plugin=csv1 container=ldms_data schema=meminfo flush=5000000",
+            "strgp_prdcr_add name=csv-meminfo regex=.*",
+            "strgp_start name=csv-meminfo",
+            "updtr_add name=updtr_2 interval=2000000",
+            "updtr_prdcr_add name=updtr_2 regex=.*",
+            "updtr_start name=updtr_2",
+        ]
+    );
+}
+
+#[test]
+fn services_come_before_the_producers_that_need_them() {
+    let lines = lines(&fixture("readme"), "l1-agg-11");
+    let place = |beginning: &str| lines.iter().position(|line| line.starts_with(beginning)).unwrap();
+    assert!(place("stream_enable") < place("prdcr_add"));
+    assert!(place("prdcr_add name=node-8") < place("prdcr_subscribe regex=.* stream=kokkos-perf-data"));
+    assert!(place("prdcr_subscribe") < place("prdcr_start_regex"));
+}
+
+#[test]
+fn a_line_of_options_is_passed_on_as_it_stands() {
+    assert!(lines(&fixture("readme"), "sampler-1").contains(
+        &"config name=loadavg schema=loadavg producer=${HOSTNAME} instance=${HOSTNAME}/loadavg perm=0777".to_owned()
+    ));
+}
