@@ -5,13 +5,17 @@
 
 pub mod attribute;
 pub mod auth;
+pub mod client;
 pub mod codec;
 pub mod command;
 pub mod observation;
 pub mod session;
+pub mod status;
 pub mod verb;
 
 pub use attribute::Attribute;
+pub use client::{Client, ClientError, CloseReason, ConnectOptions};
+pub use codec::{Request, Response};
 pub use command::Command;
 pub use observation::Observation;
 pub use verb::{Numbering, Verb};
