@@ -1,24 +1,21 @@
 //! Where a cluster is kept: in etcd, or in a plain file for running without etcd.
 //!
 //! The store carries a configuration as a [`Tree`] of keys and texts and decides nothing about it: what the keys mean
-//! is said elsewhere. [`EtcdStore`] saves, loads and watches trees; [`watch_file`] follows a file.
+//! is said by [`layout`] alone. [`EtcdStore`] saves, loads and watches trees; [`watch_file`] follows a file.
 
 mod difference;
 mod error;
 mod etcd;
 mod file;
 mod keys;
-
-use std::collections::BTreeMap;
+pub mod layout;
+pub mod tree;
 
 pub use difference::{Change, Difference};
 pub use error::StoreError;
 pub use etcd::{EtcdOptions, EtcdStore, Login, Progress, SaveReport, TlsFiles, WatchEvent};
 pub use file::{FileEvent, watch_file};
-
-/// A configuration as the store keeps it: keys relative to the cluster's prefix (`daemons/sampler-1/addr`) and their
-/// texts. `last_updated` is the store's own and never part of a tree.
-pub type Tree = BTreeMap<String, String>;
+pub use tree::Tree;
 
 /// A whole configuration as one save left it.
 #[derive(Debug, Clone, PartialEq, Eq)]

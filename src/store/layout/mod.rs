@@ -1,0 +1,104 @@
+//! How a cluster is laid out in keys and values: as the Python maestro does, so that a cluster which either program's
+//! `maestro_ctrl` loaded can be run by either program's `maestro`.
+//!
+//! | key | holds |
+//! |---|---|
+//! | `daemons/<daemon>/…` | host, environment, options, `endpoints/<endpoint>/…` |
+//! | `aggregators/<group>/<daemon>/…` | `state`, subscriptions and plugins of every aggregator |
+//! | `producers/<group>/<producer>/…` | the producer, with a copy of its updaters |
+//! | `updaters/<group>/<updater>/…` | times in microseconds |
+//! | `stores/<group>/<store>/…` | storage policies |
+//! | `prdcr_listeners/<group>/<listener>/…` | producer listeners |
+//! | `samplers/<group>/…`, `advertisers/<group>/…` | plugins and advertisers of samplers |
+//! | `plugins/<plugin>/…` | plugin instances, times as written |
+//!
+//! What is absent has no key. What the layout has no place for gets a key of its own where it cannot be told from the
+//! rest (`daemons/<daemon>/group`, `plugins/<plugin>/instance`, …); the Python program does not look at these.
+//!
+//! The layout of 2024 is read too: daemons lie one step deeper, below the hostlist that names them, and plugins are
+//! defined where samplers and stores use them.
+
+mod cursor;
+mod read;
+mod write;
+
+use std::collections::BTreeMap;
+
+pub use read::{LayoutError, read};
+pub use write::write;
+
+use crate::cluster::{AggregatorGroup, Daemon, SamplerGroup, Updater};
+use crate::notation::{Interval, Name, hostlist};
+
+/// The hostlist that each daemon was named by, as far as it shows in the rest of the cluster: in the producers that
+/// are its endpoints, else in the groups that it is in. A daemon that is named nowhere is named by its own name.
+struct GroupsOfDaemons<'c> {
+    by_daemon: BTreeMap<&'c Name, &'c Name>,
+}
+
+impl<'c> GroupsOfDaemons<'c> {
+    fn new(
+        groups: &'c BTreeMap<Name, AggregatorGroup>,
+        samplers: &'c BTreeMap<Name, SamplerGroup>,
+    ) -> GroupsOfDaemons<'c> {
+        let producers = groups.values().flat_map(|group| group.producers.values());
+        let of_producers = producers.map(|producer| (&producer.daemon, &producer.daemon_group));
+        let of_groups = groups.iter().flat_map(|(name, group)| group.aggregators.iter().map(move |a| (a, name)));
+        let of_samplers = samplers.iter().flat_map(|(name, group)| group.daemons.iter().map(move |d| (d, name)));
+        let mut by_daemon = BTreeMap::new();
+        for (daemon, group) in of_producers.chain(of_groups).chain(of_samplers) {
+            by_daemon.entry(daemon).or_insert(group);
+        }
+        GroupsOfDaemons { by_daemon }
+    }
+
+    fn of(&self, daemon: &Name) -> Name {
+        self.by_daemon.get(daemon).map_or(daemon, |group| group).clone()
+    }
+}
+
+/// The updater of a group that a producer's copy of an updater is of.
+///
+/// The Python program writes no offset of an updater whose offset is zero, but keeps it in the copies.
+fn updater_of_copy<'u>(updaters: &'u [Updater], copy: &Updater) -> Option<&'u Updater> {
+    let alike = |updater: &&Updater| Updater { name: copy.name.clone(), ..(*updater).clone() } == *copy;
+    let zero = copy.offset.as_ref().and_then(Interval::us) == Some(0);
+    let without_zero = Updater { offset: None, ..copy.clone() };
+    let alike_but_for_zero =
+        |updater: &&Updater| zero && Updater { name: copy.name.clone(), ..(*updater).clone() } == without_zero;
+    updaters.iter().find(alike).or_else(|| updaters.iter().find(alike_but_for_zero))
+}
+
+/// The daemons that an advertiser's `names` stand for: owners of endpoints, daemons, or else the whole group, which
+/// goes by names of the operator's own.
+fn advertising_daemons(
+    names: &str,
+    group: &[Name],
+    owners: &BTreeMap<&Name, &Name>,
+    daemons: &BTreeMap<Name, Daemon>,
+) -> Vec<Name> {
+    let names: Vec<Name> = hostlist::expand(names).unwrap_or_default().into_iter().map(Name::from).collect();
+    let owners: Option<Vec<Name>> = names.iter().map(|name| owners.get(name).map(|owner| (*owner).clone())).collect();
+    let mut advertising = match owners {
+        Some(owners) if !owners.is_empty() => owners,
+        _ if names.iter().all(|name| daemons.contains_key(name)) && !names.is_empty() => names,
+        _ => group.to_vec(),
+    };
+    advertising.sort();
+    advertising.dedup();
+    advertising
+}
+
+/// Which daemon has which endpoint.
+fn owners_of_endpoints<'c>(daemons: &'c BTreeMap<Name, Daemon>) -> BTreeMap<&'c Name, &'c Name> {
+    let owned = |daemon: &'c Daemon| daemon.endpoints.iter().map(move |endpoint| (&endpoint.name, &daemon.name));
+    daemons.values().flat_map(owned).collect()
+}
+
+/// The members of a group by the hostlist that is its name, ordered.
+fn members_of(group: &str) -> Vec<Name> {
+    let mut members: Vec<Name> = hostlist::expand(group).unwrap_or_default().into_iter().map(Name::from).collect();
+    members.sort();
+    members.dedup();
+    members
+}

@@ -1,0 +1,160 @@
+//! A tree of texts as flat keys and values, as a key-value store keeps it.
+//!
+//! The steps of a path are joined by `/`. A `/` within a step is written `%2F`, and so a `%` is written `%25`.
+//! Lists are branches with the steps `000000`, `000001`, ….
+
+use std::collections::BTreeMap;
+
+/// Keys and values. Keys are relative to the prefix of the cluster, without a leading slash.
+pub type Tree = BTreeMap<String, String>;
+
+/// A key that is a value and a branch at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the key `{0}` has a value and also keys below it")]
+pub struct TreeError(pub String);
+
+/// A tree whose paths are taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// A value.
+    Leaf(String),
+    /// Further nodes by their step of the path, un-escaped.
+    Branch(BTreeMap<String, Node>),
+}
+
+/// Takes the paths of the keys apart.
+pub(crate) fn unflatten(tree: &Tree) -> Result<Node, TreeError> {
+    let mut root = BTreeMap::new();
+    for (key, value) in tree {
+        let mut steps: Vec<String> = key.split('/').map(unescape).collect();
+        // A split has at least one piece.
+        let last = steps.pop().unwrap_or_default();
+        let mut branch = &mut root;
+        for step in steps {
+            match branch.entry(step).or_insert_with(|| Node::Branch(BTreeMap::new())) {
+                Node::Branch(below) => branch = below,
+                Node::Leaf(_) => return Err(TreeError(key.clone())),
+            }
+        }
+        // Two keys can be the same path where one of them is not escaped as we do.
+        if branch.insert(last, Node::Leaf(value.clone())).is_some() {
+            return Err(TreeError(key.clone()));
+        }
+    }
+    Ok(Node::Branch(root))
+}
+
+/// A place in a tree that is being written.
+pub(crate) struct Place<'t> {
+    tree: &'t mut Tree,
+    path: String,
+}
+
+impl<'t> Place<'t> {
+    pub(crate) fn root(tree: &'t mut Tree) -> Place<'t> {
+        Place { tree, path: String::new() }
+    }
+
+    /// The place one step below.
+    pub(crate) fn at(&mut self, step: &str) -> Place<'_> {
+        let path = self.key(step);
+        Place { tree: self.tree, path }
+    }
+
+    /// The place of an item of a list.
+    pub(crate) fn item(&mut self, index: usize) -> Place<'_> {
+        self.at(&item_step(index))
+    }
+
+    /// Writes a value one step below.
+    pub(crate) fn put(&mut self, step: &str, value: impl Into<String>) {
+        let key = self.key(step);
+        self.tree.insert(key, value.into());
+    }
+
+    /// Writes a value one step below, if there is one.
+    pub(crate) fn put_some(&mut self, step: &str, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.put(step, value.to_string());
+        }
+    }
+
+    /// Writes a list of values one step below.
+    pub(crate) fn put_list<T: AsRef<str>>(&mut self, step: &str, values: impl IntoIterator<Item = T>) {
+        let mut list = self.at(step);
+        for (index, value) in values.into_iter().enumerate() {
+            list.put(&item_step(index), value.as_ref());
+        }
+    }
+
+    fn key(&self, step: &str) -> String {
+        let step = escape(step);
+        if self.path.is_empty() { step } else { format!("{}/{step}", self.path) }
+    }
+}
+
+fn item_step(index: usize) -> String {
+    format!("{index:06}")
+}
+
+fn escape(step: &str) -> String {
+    step.replace('%', "%25").replace('/', "%2F")
+}
+
+/// Other sequences with `%` are left alone: the Python maestro does not escape.
+fn unescape(step: &str) -> String {
+    step.replace("%2F", "/").replace("%25", "%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn flatten(node: &Node) -> Tree {
+        fn write(node: &BTreeMap<String, Node>, place: &mut Place<'_>) {
+            for (step, node) in node {
+                match node {
+                    Node::Leaf(value) => place.put(step, value.as_str()),
+                    Node::Branch(below) => write(below, &mut place.at(step)),
+                }
+            }
+        }
+        let mut tree = Tree::new();
+        let Node::Branch(root) = node else { panic!("a branch") };
+        write(root, &mut Place::root(&mut tree));
+        tree
+    }
+
+    #[test]
+    fn a_slash_in_a_name_is_no_step() {
+        let mut tree = Tree::new();
+        Place::root(&mut tree).at("node-1-10002/rdma").put("100%", "x");
+        assert_eq!(tree.into_iter().collect::<Vec<_>>(), [("node-1-10002%2Frdma/100%25".into(), "x".into())]);
+    }
+
+    #[test]
+    fn a_value_with_keys_below_it_is_an_error() {
+        for keys in [["a", "a/b"], ["a/b", "a/b/c"]] {
+            let tree: Tree = keys.iter().map(|key| ((*key).into(), "x".into())).collect();
+            assert_eq!(unflatten(&tree), Err(TreeError(keys[1].into())));
+        }
+        let between: Tree = ["a", "a-", "a/b"].iter().map(|key| ((*key).into(), "x".into())).collect();
+        assert!(unflatten(&between).is_err());
+    }
+
+    fn branch() -> impl Strategy<Value = Node> {
+        let leaf = "[a-z/%]{0,4}".prop_map(Node::Leaf);
+        let nodes = leaf.prop_recursive(4, 24, 4, |inner| {
+            prop::collection::btree_map("[a-b/%25F]{1,4}", inner, 1..4).prop_map(Node::Branch)
+        });
+        prop::collection::btree_map("[a-b/%25F]{1,4}", nodes, 0..4).prop_map(Node::Branch)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_flattened_unflattens_again(node in branch()) {
+            prop_assert_eq!(unflatten(&flatten(&node)), Ok(node));
+        }
+    }
+}
