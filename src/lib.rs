@@ -6,5 +6,6 @@ pub mod desired;
 pub mod ldmsd;
 pub mod notation;
 pub mod placement;
+pub mod runtime;
 pub mod spec;
 pub mod store;

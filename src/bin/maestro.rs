@@ -1,3 +1,148 @@
-//! The `maestro` program.
+//! `maestro`: keeps the daemons of an LDMS cluster configured and balanced.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
+use maestro::cli::{self, LogLevel};
+use maestro::runtime::{self, AgentSettings};
+use maestro::{conductor, store};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Configures the daemons of an LDMS cluster and balances its producers over the aggregators.
+///
+/// When an aggregator fails, the rest of its group takes over; when it returns, its work goes home.
+/// Stopping maestro leaves every ldmsd as it is.
+#[derive(Debug, Parser)]
+#[command(name = "maestro", version)]
+struct Arguments {
+    /// The YAML file that names the members of the etcd cluster [default: etcd at 127.0.0.1:2379]
+    #[arg(long, value_name = "FILE", conflicts_with = "ldms_config")]
+    cluster: Option<PathBuf>,
+
+    /// The name of the LDMS cluster in etcd [default: the only one there]
+    #[arg(long, value_name = "NAME", conflicts_with = "ldms_config")]
+    prefix: Option<String>,
+
+    /// Run without etcd: read the LDMS cluster from this YAML file, and follow its changes
+    #[arg(long = "ldms_config", value_name = "FILE")]
+    ldms_config: Option<PathBuf>,
+
+    /// What is balanced over the first-level aggregators
+    #[arg(long, value_name = "WHAT", default_value = "producers")]
+    rebalance: Rebalance,
+
+    /// How long connecting to a daemon and a long answer may take
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
+    timeout: Duration,
+
+    /// How often an aggregator is probed; samplers are probed ten times less often
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    probe_interval: Duration,
+
+    /// How long a daemon may take to answer a probe before it counts as failed
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
+    probe_deadline: Duration,
+
+    /// How long a returned aggregator must stay up before it gets its work back; longer for one that flaps
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    return_delay: Duration,
+
+    /// Start the aggregators that run on this host
+    #[arg(long)]
+    start_aggregators: bool,
+
+    /// How much is logged
+    #[arg(long, value_name = "LEVEL", default_value = "info", ignore_case = true)]
+    log_level: LogLevel,
+
+    /// Log everything, as --log-level debug
+    #[arg(long)]
+    debug: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Rebalance {
+    /// Whole producers
+    Producers,
+    /// Metric sets, by their weight
+    Sets,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("expected a number of seconds, such as 15 or 2.5".into()),
+    }
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::command();
+    let matches = command.clone().get_matches_from(cli::spelt_as_known(&command, std::env::args_os()));
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    cli::log_to_stderr(if arguments.debug { LogLevel::Debug } else { arguments.log_level });
+    match start(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("maestro: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<()> {
+    if arguments.rebalance == Rebalance::Sets {
+        bail!("balancing by metric sets is not available yet: use --rebalance producers");
+    }
+    if arguments.start_aggregators {
+        bail!("starting aggregators is not available yet: start them by other means, without --start-aggregators");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    let outcome = runtime.block_on(serve(arguments));
+    // Nothing is owed to the daemons: whatever is still being said ends here.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping; every ldmsd stays as it is");
+    };
+    tokio::pin!(stop);
+    let configurations = async {
+        match arguments.ldms_config {
+            Some(path) => runtime::from_file(path).await,
+            None => {
+                let options = cli::etcd_options(arguments.cluster.as_deref())?;
+                runtime::from_etcd(store::EtcdStore::new(&options)?, arguments.prefix).await
+            }
+        }
+    };
+    let configurations = tokio::select! {
+        () = &mut stop => return Ok(()),
+        configurations = configurations => configurations?,
+    };
+    let agents = AgentSettings {
+        timeout: arguments.timeout,
+        probe_interval: arguments.probe_interval,
+        sampler_probe_interval: arguments.probe_interval * 10,
+        probe_deadline: arguments.probe_deadline.min(arguments.timeout),
+        resync_interval: Duration::from_secs(60),
+    };
+    let settings =
+        conductor::Settings { settle_us: micros(arguments.timeout), return_delay_us: micros(arguments.return_delay) };
+    runtime::run(configurations, settings, agents, stop).await;
+    Ok(())
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

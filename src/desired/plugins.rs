@@ -112,7 +112,7 @@ fn stop(name: &Name) -> Step {
 /// Whether a hint is what starting with this schedule writes. A variable has a value that only the
 /// daemon knows; whatever runs then counts as right.
 fn runs_by(hint: UpdateHint, schedule: &Schedule) -> bool {
-    let interval = schedule.interval.us().is_none_or(|interval_us| interval_us == hint.interval_us);
+    let interval = schedule.interval.us().is_none_or(|us| u64::try_from(us) == Ok(hint.interval_us));
     let offset = match schedule.offset.as_ref().map(crate::notation::Interval::us) {
         None | Some(None) => true,
         Some(Some(offset_us)) => hint.offset_us.is_none_or(|hinted_us| hinted_us == offset_us),

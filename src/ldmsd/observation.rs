@@ -5,6 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use super::status::UpdateHint;
+use super::status::{
+    self, PluginSets, PluginStatus, ProducerStatus, SetInfo, SetState, StoragePolicyState, StoragePolicyStatus,
+    UpdateMode, UpdaterMatches, UpdaterState, UpdaterStatus,
+};
 use crate::notation::Name;
 
 /// The state of one daemon at one moment.
@@ -150,11 +155,124 @@ pub struct ObservedSet {
     pub hint: Option<UpdateHint>,
 }
 
-/// How often a set is sampled: the `updt_hint_us` of its directory entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct UpdateHint {
-    /// The sampling interval in microseconds.
-    pub interval_us: i64,
-    /// The sampling offset in microseconds.
-    pub offset_us: Option<i64>,
+impl Observation {
+    /// Producers from the entries of `prdcr_status`.
+    #[must_use]
+    pub fn producers_from(entries: Vec<ProducerStatus>) -> BTreeMap<Name, ObservedProducer> {
+        entries.into_iter().map(|entry| (Name::from(entry.name.as_str()), entry.into())).collect()
+    }
+
+    /// Updaters from the entries of `updtr_status` and `updtr_match_list`.
+    #[must_use]
+    pub fn updaters_from(entries: Vec<UpdaterStatus>, matches: Vec<UpdaterMatches>) -> BTreeMap<Name, ObservedUpdater> {
+        let mut lists: BTreeMap<String, Vec<(String, String)>> = matches
+            .into_iter()
+            .map(|list| (list.name, list.matches.into_iter().map(|entry| (entry.selector, entry.regex)).collect()))
+            .collect();
+        let with_list = |entry: UpdaterStatus| {
+            let matches = lists.remove(&entry.name).unwrap_or_default();
+            (Name::from(entry.name.as_str()), ObservedUpdater { matches, ..entry.into() })
+        };
+        entries.into_iter().map(with_list).collect()
+    }
+
+    /// Storage policies from the entries of `strgp_status`.
+    #[must_use]
+    pub fn policies_from(entries: Vec<StoragePolicyStatus>) -> BTreeMap<Name, ObservedPolicy> {
+        entries.into_iter().map(|entry| (Name::from(entry.name.as_str()), entry.into())).collect()
+    }
+
+    /// Plugins from the entries of `plugn_status` and `plugn_sets`, and the directory.
+    #[must_use]
+    pub fn plugins_from(
+        entries: Vec<PluginStatus>,
+        sets: Vec<PluginSets>,
+        directory: Vec<SetInfo>,
+    ) -> BTreeMap<Name, ObservedPlugin> {
+        let mut directory: BTreeMap<String, SetInfo> =
+            directory.into_iter().map(|set| (set.name.clone(), set)).collect();
+        let mut by_plugin: BTreeMap<String, Vec<ObservedSet>> = BTreeMap::new();
+        for plugin in sets {
+            let known = plugin.sets.into_iter().filter_map(|instance| directory.remove(&instance));
+            by_plugin.entry(plugin.plugin).or_default().extend(known.map(|set| ObservedSet {
+                instance: set.name,
+                data_size_bytes: set.data_size_bytes,
+                hint: set.update_hint,
+            }));
+        }
+        let with_sets = |entry: PluginStatus| {
+            let sets = by_plugin.remove(&entry.name).unwrap_or_default();
+            (Name::from(entry.name), ObservedPlugin { plugin: entry.plugin, sets })
+        };
+        entries.into_iter().map(with_sets).collect()
+    }
+}
+
+impl From<ProducerStatus> for ObservedProducer {
+    fn from(entry: ProducerStatus) -> ObservedProducer {
+        let sets = entry.sets.into_iter().map(|set| ObservedProducerSet {
+            instance: set.instance,
+            ready: matches!(set.state, SetState::Ready | SetState::Updating),
+        });
+        ObservedProducer {
+            host: entry.host,
+            port: entry.port.unwrap_or_default(),
+            xprt: entry.transport,
+            kind: entry.kind,
+            state: entry.state.into(),
+            sets: sets.collect(),
+        }
+    }
+}
+
+impl From<status::ProducerState> for ProducerState {
+    fn from(state: status::ProducerState) -> ProducerState {
+        match state {
+            status::ProducerState::Stopped => ProducerState::Stopped,
+            status::ProducerState::Stopping => ProducerState::Stopping,
+            status::ProducerState::Connecting => ProducerState::Connecting,
+            status::ProducerState::Connected => ProducerState::Connected,
+            status::ProducerState::Standby => ProducerState::Standby,
+            // A state that nobody knows is none in which it collects, and it is not stopped either.
+            status::ProducerState::Disconnected | status::ProducerState::Other(_) => ProducerState::Disconnected,
+        }
+    }
+}
+
+impl From<UpdaterStatus> for ObservedUpdater {
+    fn from(entry: UpdaterStatus) -> ObservedUpdater {
+        let mode = match entry.mode {
+            UpdateMode::PushOnChange => ObservedMode::OnChange,
+            UpdateMode::PushOnRequest => ObservedMode::Push,
+            _ if entry.auto_interval => ObservedMode::Auto,
+            UpdateMode::Pull | UpdateMode::Other(_) => ObservedMode::Pull,
+        };
+        ObservedUpdater {
+            interval_us: entry.interval_us.unwrap_or_default(),
+            offset_us: entry.offset_us.filter(|_| entry.synchronous),
+            mode,
+            running: entry.state == UpdaterState::Running,
+            producers: entry.producers.into_iter().map(|producer| Name::from(producer.name)).collect(),
+            matches: Vec::new(),
+        }
+    }
+}
+
+impl From<StoragePolicyStatus> for ObservedPolicy {
+    fn from(entry: StoragePolicyStatus) -> ObservedPolicy {
+        ObservedPolicy {
+            plugin: entry.plugin,
+            container: entry.container,
+            schema: entry.schema,
+            regex: entry.regex,
+            decomposition: entry.decomposition,
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a flush interval is some seconds, and `as` saturates"
+            )]
+            flush_us: entry.flush_s.map(|seconds| (seconds * 1e6).round() as i64),
+            running: entry.state == StoragePolicyState::Running,
+            producers: entry.producers,
+        }
+    }
 }

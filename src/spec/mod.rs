@@ -91,3 +91,9 @@ fn read_document(root: &Node, report: &Report<'_>, file_exists: &dyn Fn(&Path) -
     let plugins = table.into_plugins();
     Some(Cluster { daemons: daemons.by_name, groups, samplers: samplers_resolved, plugins })
 }
+
+/// Diagnostics one below the other, as they are shown to an operator.
+#[must_use]
+pub fn report(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(Diagnostic::to_string).collect::<Vec<_>>().join("\n")
+}

@@ -1,9 +1,12 @@
 //! What the two programs share on the command line: how options are spelt, and how they log.
 
+mod files;
+
 use std::ffi::OsString;
 use std::io::IsTerminal;
 
 use clap::{Command, ValueEnum};
+pub use files::{etcd_options, read_cluster};
 use tracing::level_filters::LevelFilter;
 
 /// How much is logged. The names are those of the Python program.

@@ -1,0 +1,58 @@
+//! Reading the two YAML files that an operator names on the command line.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+
+use crate::cluster::Cluster;
+use crate::spec::{self, etcd_file};
+use crate::store::{EtcdOptions, Login, TlsFiles};
+
+/// Where etcd is when nobody says.
+const DEFAULT_ETCD: &str = "127.0.0.1:2379";
+
+/// Reads an LDMS cluster; its warnings go to standard error.
+///
+/// # Errors
+/// The file cannot be read, or has errors: the text is all of them, each with its place.
+pub fn read_cluster(path: &Path) -> anyhow::Result<Cluster> {
+    let (cluster, diagnostics) = spec::read_cluster(&path.display().to_string(), &read(path)?);
+    match cluster {
+        Some(cluster) => {
+            for warning in diagnostics {
+                eprintln!("{warning}");
+            }
+            Ok(cluster)
+        }
+        None => bail!("{}", spec::report(&diagnostics)),
+    }
+}
+
+/// How etcd is reached, as an etcd.yaml says; without one, etcd on this host.
+///
+/// # Errors
+/// The file cannot be read, or has errors.
+pub fn etcd_options(path: Option<&Path>) -> anyhow::Result<EtcdOptions> {
+    let Some(path) = path else {
+        return Ok(EtcdOptions { endpoints: vec![DEFAULT_ETCD.to_owned()], ..EtcdOptions::default() });
+    };
+    let (config, diagnostics) = etcd_file::read(&path.display().to_string(), &read(path)?);
+    let Some(config) = config else { bail!("{}", spec::report(&diagnostics)) };
+    for warning in diagnostics {
+        eprintln!("{warning}");
+    }
+    let endpoints = config.members.iter().map(|member| match member.host.contains(':') {
+        true => format!("[{}]:{}", member.host, member.port),
+        false => format!("{}:{}", member.host, member.port),
+    });
+    let identity = config.cert.zip(config.key).map(|(cert, key)| (cert.into(), key.into()));
+    Ok(EtcdOptions {
+        endpoints: endpoints.collect(),
+        tls: config.ca.map(|ca| TlsFiles { ca: ca.into(), identity }),
+        login: config.user.zip(config.password).map(|(user, password)| Login { user, password }),
+    })
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
