@@ -111,6 +111,7 @@ impl Questions {
 /// An answer that cannot be read tells nothing: what was known before stays.
 fn read<T: DeserializeOwned + Default>(answer: &Response) -> Option<T> {
     if !answer.is_ok() {
+        tracing::debug!("a question was refused: {} {}", answer.code, answer.text());
         return None;
     }
     if answer.text().is_empty() {
