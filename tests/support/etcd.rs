@@ -1,10 +1,11 @@
 //! etcd for tests: single members and clusters, each a process with its own ports and directory.
 
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use etcd_client::{Client, GetOptions};
+use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, TlsOptions};
 use tempfile::TempDir;
 
 use super::{FreePort, Process, eventually};
@@ -18,6 +19,7 @@ pub(crate) struct Etcd {
     client_port: FreePort,
     peer_port: FreePort,
     directory: TempDir,
+    scheme: &'static str,
     arguments: Vec<String>,
     process: Option<Process>,
 }
@@ -25,14 +27,24 @@ pub(crate) struct Etcd {
 impl Etcd {
     /// A cluster of one member, ready.
     pub(crate) async fn start() -> Etcd {
-        Etcd::start_with(&[]).await
-    }
-
-    /// A cluster of one member with some arguments more, ready.
-    pub(crate) async fn start_with(arguments: &[&str]) -> Etcd {
         let mut member = Etcd::prepare("alone");
         member.arguments.push(format!("--initial-cluster={}", member.peer()));
-        member.arguments.extend(arguments.iter().map(ToString::to_string));
+        member.spawn();
+        member.wait_until_ready().await;
+        member
+    }
+
+    /// A cluster of one member, ready, that talks TLS and wants its clients to do so with a certificate.
+    pub(crate) async fn start_with_tls() -> Etcd {
+        let mut member = Etcd::prepare("alone");
+        member.scheme = "https";
+        member.arguments.extend([
+            format!("--initial-cluster={}", member.peer()),
+            format!("--cert-file={}", tls_file("server.pem").display()),
+            format!("--key-file={}", tls_file("server.key").display()),
+            format!("--trusted-ca-file={}", tls_file("ca.pem").display()),
+            "--client-cert-auth".to_owned(),
+        ]);
         member.spawn();
         member.wait_until_ready().await;
         member
@@ -59,7 +71,7 @@ impl Etcd {
 
     /// A client of this member alone, to look behind the store's back.
     pub(crate) async fn client(&self) -> Client {
-        Client::connect([self.endpoint()], None).await.expect("a client for etcd")
+        self.connect().await.expect("a client for etcd")
     }
 
     /// Ends it as a power cut does.
@@ -80,9 +92,21 @@ impl Etcd {
             client_port: FreePort::reserve(),
             peer_port: FreePort::reserve(),
             directory: tempfile::tempdir().expect("a directory for etcd"),
+            scheme: "http",
             arguments: Vec::new(),
             process: None,
         }
+    }
+
+    async fn connect(&self) -> Result<Client, etcd_client::Error> {
+        let read = |name| std::fs::read(tls_file(name)).expect("a fixture");
+        let mut options = ConnectOptions::new();
+        if self.scheme == "https" {
+            let ca = Certificate::from_pem(read("ca.pem"));
+            let identity = Identity::from_pem(read("client.pem"), read("client.key"));
+            options = options.with_tls(TlsOptions::new().ca_certificate(ca).identity(identity));
+        }
+        Client::connect([self.endpoint()], Some(options)).await
     }
 
     fn peer(&self) -> String {
@@ -91,7 +115,7 @@ impl Etcd {
 
     fn spawn(&mut self) {
         let log = File::create(self.directory.path().join("log")).expect("a log for etcd");
-        let client_url = format!("http://{}", self.client_port.endpoint());
+        let client_url = format!("{}://{}", self.scheme, self.client_port.endpoint());
         let peer_url = format!("http://{}", self.peer_port.endpoint());
         let mut command = Command::new("etcd");
         command
@@ -106,15 +130,20 @@ impl Etcd {
     }
 
     async fn wait_until_ready(&mut self) {
-        let endpoint = self.endpoint();
-        let log = self.directory.path().join("log");
-        let process = self.process.as_mut().expect("etcd was started");
+        let mut process = self.process.take().expect("etcd was started");
         eventually("etcd is ready", START_DEADLINE, async || {
-            assert!(process.is_running(), "etcd ended: {}", std::fs::read_to_string(&log).unwrap_or_default());
-            let mut client = Client::connect([&endpoint], None).await.ok()?;
+            let log = self.directory.path().join("log");
+            assert!(process.is_running(), "etcd ended: {}", std::fs::read_to_string(log).unwrap_or_default());
+            let mut client = self.connect().await.ok()?;
             let look = client.get("/", Some(GetOptions::new().with_count_only()));
             tokio::time::timeout(Duration::from_secs(2), look).await.ok()?.ok()
         })
         .await;
+        self.process = Some(process);
     }
+}
+
+/// A file of the certificates for tests.
+pub(crate) fn tls_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls").join(name)
 }
