@@ -483,6 +483,34 @@ async fn a_watch_survives_the_loss_of_any_member() {
 }
 
 #[tokio::test]
+async fn a_watch_reports_that_etcd_has_lost_its_quorum() {
+    let mut members = Etcd::start_cluster().await;
+    let endpoints = members.each_ref().map(Etcd::endpoint);
+    let store = store(&endpoints);
+    save(&store, "orion", &samplers("node-2")).await;
+    let mut events = store.watch("orion", None).unwrap();
+    next_change(&mut events).await;
+    // The watch is on the first of them, which stays.
+    members[1].stop();
+    members[2].stop();
+    let WatchEvent::Unavailable(reason) = next(&mut events).await else { panic!("an outage") };
+    assert!(reason.contains(&format!("{}: ", endpoints[0])), "{reason}");
+    members[1].restart().await;
+    assert_eq!(next(&mut events).await, WatchEvent::Available);
+}
+
+#[tokio::test]
+async fn what_each_member_has_to_say_is_told() {
+    let port = FreePort::reserve();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (dead, silent) = (port.endpoint(), listener.local_addr().unwrap().to_string());
+    let error = store(&[dead.clone(), silent.clone()]).load("orion").await.unwrap_err().to_string();
+    let expected =
+        format!("etcd at {dead}, {silent} does not answer: {dead}: connection refused; {silent}: no answer within 2 s");
+    assert_eq!(error, expected);
+}
+
+#[tokio::test]
 async fn a_watch_ends_with_its_receiver() {
     let etcd = Etcd::start().await;
     let store = store_of(&etcd);

@@ -242,7 +242,7 @@ impl Session {
         let reason = match silent {
             [(_, first), rest @ ..] if rest.iter().all(|(_, reason)| reason == first) => first.clone(),
             _ => {
-                let each: Vec<String> = silent.iter().map(|(member, reason)| format!("{member} {reason}")).collect();
+                let each: Vec<String> = silent.iter().map(|(member, reason)| format!("{member}: {reason}")).collect();
                 each.join("; ")
             }
         };
