@@ -133,6 +133,11 @@ impl Conductor {
             if let Some(state) = self.groups.get_mut(name) {
                 state.announced = false;
             }
+            for aggregator in &config.aggregators {
+                if let Some(daemon) = self.daemons.get_mut(aggregator) {
+                    daemon.settled = false;
+                }
+            }
             self.dirty_daemons.extend(config.aggregators.iter().cloned());
         }
         self.announce(name, config);
@@ -316,9 +321,12 @@ impl Conductor {
         }
     }
 
-    /// Says once that a group is at rest: nobody leaves, and its aggregators are as configured.
+    /// Says once that a group is at rest: nobody leaves or is about to get work back, and its aggregators
+    /// are as configured.
     fn announce(&mut self, name: &Name, config: &AggregatorGroup) {
-        let at_rest = |daemon: &Name| self.daemons.get(daemon).is_none_or(|state| !state.is_up() || state.settled);
+        let at_rest = |daemon: &Name| {
+            self.daemons.get(daemon).is_none_or(|state| !state.is_up() || (state.settled && state.trusted))
+        };
         let Some(state) = self.groups.get(name) else { return };
         if state.announced || !state.leaving.is_empty() || state.owners.is_empty() {
             return;

@@ -89,10 +89,12 @@ fn behind(prefix: &str) -> String {
     format!("/{prefix}0")
 }
 
-/// What the first step of a key says: the cluster's name, and the first key behind all of that cluster's. None where
-/// the key does not begin with a name between slashes.
-pub(super) fn first_step(key: &str) -> Option<(&str, String)> {
-    let (prefix, _) = key.strip_prefix('/')?.split_once('/')?;
+/// What the first step of any key in etcd says: the cluster's name, and the first key behind all of that cluster's.
+/// None where the key does not begin with a name between slashes.
+pub(super) fn first_step(key: &[u8]) -> Option<(&str, String)> {
+    let rest = key.strip_prefix(b"/")?;
+    let end = rest.iter().position(|&byte| byte == b'/')?;
+    let prefix = std::str::from_utf8(rest.get(..end)?).ok()?;
     Some((prefix, behind(prefix)))
 }
 
@@ -120,9 +122,11 @@ mod tests {
 
     #[test]
     fn the_first_step_of_a_key_is_the_clusters_name() {
-        assert_eq!(first_step("/orion/daemons/a"), Some(("orion", "/orion0".to_owned())));
-        assert_eq!(first_step("/orion/"), Some(("orion", "/orion0".to_owned())));
-        assert_eq!(first_step("/orion"), None);
-        assert_eq!(first_step("orion/daemons"), None);
+        assert_eq!(first_step(b"/orion/daemons/a"), Some(("orion", "/orion0".to_owned())));
+        assert_eq!(first_step(b"/orion/"), Some(("orion", "/orion0".to_owned())));
+        for key in ["/orion", "orion/daemons", "", "/"] {
+            assert_eq!(first_step(key.as_bytes()), None, "{key}");
+        }
+        assert_eq!(first_step(b"/\xff/a"), None);
     }
 }

@@ -26,9 +26,11 @@ pub(crate) struct FreePort {
 
 impl FreePort {
     pub(crate) fn reserve() -> FreePort {
+        let reservations = std::env::temp_dir().join("maestro-test-ports");
+        std::fs::create_dir_all(&reservations).expect("a directory for the reservations");
         for _ in 0..1000 {
             let port = rand::random_range(PORTS);
-            let path = std::env::temp_dir().join(format!("maestro-test-port-{port}.lock"));
+            let path = reservations.join(port.to_string());
             let Ok(reservation) = File::options().create(true).append(true).open(path) else { continue };
             if reservation.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
                 return FreePort { port, _reservation: reservation };

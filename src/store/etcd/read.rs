@@ -36,10 +36,11 @@ pub(super) async fn load(session: &mut Session, keys: &ClusterKeys) -> Result<Op
 pub(super) async fn clusters(session: &mut Session) -> Result<Vec<String>, StoreError> {
     // From key to key, past all the other keys of a cluster: a few requests for each cluster, however large.
     let mut prefixes = Vec::new();
-    let mut start = String::from("/");
-    while let Some(key) = first_key_from(session, &start).await? {
+    let mut start = b"/".to_vec();
+    while let Some(mut key) = first_key_from(session, &start).await? {
         let Some((prefix, behind)) = first_step(&key) else {
-            start = format!("{key}\0");
+            key.push(0);
+            start = key;
             continue;
         };
         if let Ok(keys) = ClusterKeys::new(prefix)
@@ -47,7 +48,7 @@ pub(super) async fn clusters(session: &mut Session) -> Result<Vec<String>, Store
         {
             prefixes.push(prefix.to_owned());
         }
-        start = behind;
+        start = behind.into_bytes();
     }
     prefixes.sort();
     Ok(prefixes)
@@ -148,11 +149,11 @@ async fn read_at(session: &mut Session, keys: &ClusterKeys, revision: i64) -> Re
     }
 }
 
-async fn first_key_from(session: &mut Session, start: &str) -> Result<Option<String>, StoreError> {
+async fn first_key_from(session: &mut Session, start: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     // All keys that begin with a slash, and no others: `0` follows `/`.
     let options = GetOptions::new().with_range("0").with_limit(1).with_keys_only();
-    let answer = get(session, start.as_bytes(), &options).await?;
-    Ok(answer.and_then(|answer| Some(String::from_utf8_lossy(answer.kvs().first()?.key()).into_owned())))
+    let answer = get(session, start, &options).await?;
+    Ok(answer.and_then(|answer| Some(answer.kvs().first()?.key().to_vec())))
 }
 
 /// A range read; none where etcd no longer keeps the revision.
