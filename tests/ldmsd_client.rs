@@ -160,6 +160,24 @@ async fn requests_in_flight_are_bounded_and_all_are_answered() {
     assert!((100..1000).contains(&in_flight), "{in_flight} requests in flight");
 }
 
+/// Like an ldmsd, this daemon does not set TCP_NODELAY: each of its answers waits for the acknowledgement of
+/// the one before, which a Linux host delays by 40 ms unless it is told not to.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn small_answers_are_not_held_up_by_delayed_acknowledgements() {
+    const ROUNDS: usize = 40;
+    let (client, mut daemon) = connected().await;
+    let ask = async {
+        let began = Instant::now();
+        for _ in 0..ROUNDS {
+            client.request_all((0..3).map(greeting).collect(), SOON).await.unwrap();
+        }
+        began.elapsed()
+    };
+    let (elapsed, ()) = tokio::join!(ask, echo(&mut daemon, 3 * ROUNDS));
+    assert!(elapsed < Duration::from_secs(1), "{ROUNDS} rounds took {elapsed:?}");
+}
+
 #[tokio::test]
 async fn a_request_that_nobody_waits_for_any_longer_disturbs_no_other() {
     let (client, mut daemon) = connected().await;

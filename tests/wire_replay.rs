@@ -466,6 +466,15 @@ fn the_end_of_the_stream_is_explained_by_where_it_came() {
 }
 
 #[test]
+fn a_directory_that_nobody_asked_for_is_passed_over() {
+    let recording = Recording::named("dir");
+    let mut session = recording.session();
+    session.receive(&recording.server_bytes(), SystemTime::UNIX_EPOCH).unwrap();
+    let events: Vec<Event> = std::iter::from_fn(|| session.next_event()).collect();
+    assert!(matches!(events.as_slice(), [Event::Connected(_)]), "{events:?}");
+}
+
+#[test]
 fn consent_to_the_deletion_of_a_set_is_given() {
     let recording = Recording::named("b45-set-delete");
     let consent = recording.of(From::Client).find_map(|entry| match entry.message() {

@@ -20,7 +20,7 @@ const WINDOW: usize = 256;
 /// How many bytes may wait to be sent before further requests have to wait.
 const UNSENT_BYTES: usize = 1 << 20;
 
-const READ_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 32 << 10;
 
 /// How often the socket is read before other tasks and the askers have their turn.
 const READS_IN_A_ROW: usize = 16;
@@ -35,7 +35,6 @@ pub(super) enum Job {
 pub(super) struct Connection {
     stream: TcpStream,
     session: ClientSession,
-    buffer: Vec<u8>,
     unsent: Vec<u8>,
     /// How much of `unsent` has been sent.
     sent: usize,
@@ -50,7 +49,6 @@ impl Connection {
         Connection {
             stream,
             session,
-            buffer: vec![0; READ_BYTES],
             unsent: Vec::new(),
             sent: 0,
             write_failed: false,
@@ -118,11 +116,13 @@ impl Connection {
 
     /// Hands what has arrived to the session.
     fn read(&mut self) -> Result<(), CloseReason> {
+        // On the stack: a buffer for each of thousands of idle connections would be a waste.
+        let mut buffer = [0; READ_BYTES];
         for _ in 0..READS_IN_A_ROW {
             acknowledge_at_once(&self.stream);
-            match self.stream.try_read(&mut self.buffer) {
+            match self.stream.try_read(&mut buffer) {
                 Ok(0) => return Err(self.session.end_of_stream().into()),
-                Ok(count) => self.session.receive(&self.buffer[..count], SystemTime::now())?,
+                Ok(count) => self.session.receive(&buffer[..count], SystemTime::now())?,
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return Ok(()),
                     ErrorKind::Interrupted => {}

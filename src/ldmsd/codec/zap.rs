@@ -12,6 +12,9 @@ const HEADER_BYTES: usize = 20;
 const DATA_HEADER_BYTES: usize = 24;
 const CONNECT_HEADER_BYTES: usize = 36;
 
+/// What a decoder without an unfinished message may hold.
+const IDLE_BYTES: usize = 4096;
+
 const VERSION: [u8; 4] = [1, 3, 1, 0];
 const SIGNATURE: [u8; 8] = *b"SOCKET\0\0";
 
@@ -178,11 +181,6 @@ impl FrameDecoder {
     pub fn push(&mut self, bytes: &[u8]) {
         let skipped = self.skip_bytes.min(bytes.len());
         self.skip_bytes -= skipped;
-        // What was consumed is moved over once it is the larger part, so that each byte moves at most once.
-        if self.start >= self.buffer.len() - self.start {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
         self.buffer.extend_from_slice(&bytes[skipped..]);
     }
 
@@ -191,6 +189,27 @@ impl FrameDecoder {
     /// # Errors
     /// The stream is not a zap conversation; asking again gives the same error.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, ZapError> {
+        let frame = self.take_frame()?;
+        if frame.is_none() {
+            self.reclaim();
+        }
+        Ok(frame)
+    }
+
+    /// Gives back the memory of what was consumed. There may be a decoder for each of 30 000 daemons, so that
+    /// an idle one should not hold the space of the longest message that it has ever seen.
+    fn reclaim(&mut self) {
+        // Only once it is the larger part, so that each byte moves at most once.
+        if self.start >= self.buffer.len() - self.start {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        if self.buffer.is_empty() {
+            self.buffer.shrink_to(IDLE_BYTES);
+        }
+    }
+
+    fn take_frame(&mut self) -> Result<Option<Frame>, ZapError> {
         loop {
             let available = &self.buffer[self.start..];
             let mut fields = Fields::new(available);
@@ -263,6 +282,26 @@ mod tests {
             assert!(decoder.buffer.len() <= 2 * 70_000, "holds {} bytes of a skipped message", decoder.buffer.len());
         }
         assert_eq!(frames, [wanted]);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_messages_are_consumed() {
+        let mut decoder = FrameDecoder::new();
+        let small = Frame::new(1, FrameBody::SendRecv(vec![0; 100])).encode();
+        let large = Frame::new(1, FrameBody::SendRecv(vec![0; MAX_PAYLOAD_BYTES])).encode();
+        decoder.push(&large);
+        assert_eq!(decode_all(&mut decoder).len(), 1);
+        assert!(decoder.buffer.capacity() <= IDLE_BYTES);
+        for _ in 0..1000 {
+            // Always a message and a half, so that the buffer is never empty.
+            decoder.push(&small[..50]);
+            decode_all(&mut decoder);
+            decoder.push(&small[50..]);
+            decoder.push(&small[..70]);
+            decode_all(&mut decoder);
+            decoder.push(&small[70..]);
+        }
+        assert!(decoder.buffer.len() <= 4 * small.len(), "{} bytes", decoder.buffer.len());
     }
 
     #[test]
