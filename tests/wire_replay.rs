@@ -316,6 +316,29 @@ fn it_does_not_matter_how_tcp_cuts_the_stream() {
     }
 }
 
+proptest::proptest! {
+    /// A daemon gone mad may break its connection, but nothing else.
+    #[test]
+    fn damaged_streams_do_no_harm(
+        name in proptest::sample::select(vec!["prdcr", "connect-ovis", "dir-notify", "b45-set-delete", "record-errors"]),
+        damage in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), 0_u8..), 1..6),
+        piece in 1_usize..400,
+    ) {
+        let recording = Recording::named(name);
+        let mut bytes = recording.server_bytes();
+        for (place, value) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = value;
+        }
+        let (events, _, _) = outcome(&recording, bytes.chunks(piece));
+        for event in events {
+            if let Event::Response(response) = event {
+                let _ = (response.is_ok(), response.text().len(), response.json::<Value>().is_ok());
+            }
+        }
+    }
+}
+
 /// What the session does for the next message of the recording client: reactions come by themselves.
 fn act(session: &mut ClientSession, entry: &Entry) {
     match entry.message() {
