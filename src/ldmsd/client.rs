@@ -299,7 +299,7 @@ async fn establish(
 ) -> Result<(Peer, Connection), ClientError> {
     let addresses = socket::resolve(&options.host, options.port).await?;
     *phase = ConnectPhase::Connecting;
-    let stream = socket::connect(&addresses, deadline).await?;
+    let stream = socket::connect(&options.host, &addresses, deadline).await?;
     *phase = ConnectPhase::Authenticating;
     let session = ClientSession::new(SessionOptions {
         auth: options.auth.clone(),

@@ -1,6 +1,6 @@
 //! TCP sockets set up for an ldmsd (the wire specification, sections 2.6 and 2.6a).
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,19 +12,20 @@ use super::ClientError;
 
 /// The addresses of a host, those of IPv4 first.
 pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ClientError> {
-    let cannot_resolve = |source| ClientError::Resolve { host: host.to_owned(), source };
-    let mut addresses: Vec<SocketAddr> = lookup_host((host, port)).await.map_err(cannot_resolve)?.collect();
-    if addresses.is_empty() {
-        return Err(cannot_resolve(io::Error::new(io::ErrorKind::NotFound, "it has no address")));
-    }
+    let found = lookup_host((host, port)).await.map_err(|source| cannot_resolve(host, source))?;
+    let mut addresses: Vec<SocketAddr> = found.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     addresses.dedup();
     Ok(addresses)
 }
 
-/// Connects to the first address that answers. The time is shared out, so that one that is silent does not
+fn cannot_resolve(host: &str, source: io::Error) -> ClientError {
+    ClientError::Resolve { host: host.to_owned(), source }
+}
+
+/// Connects to the first address of a host that answers. The time is shared out, so that one that is silent does not
 /// use up that of the others.
-pub(super) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, ClientError> {
+pub(super) async fn connect(host: &str, addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, ClientError> {
     let mut failure = None;
     for (index, &address) in addresses.iter().enumerate() {
         let untried = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
@@ -34,7 +35,7 @@ pub(super) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Resu
             if untried == 1 {
                 return TcpStream::connect(address).await;
             }
-            let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
+            let timed_out = |_| io::Error::from(ErrorKind::TimedOut);
             timeout_at(Instant::now() + share, TcpStream::connect(address)).await.map_err(timed_out)?
         };
         match attempt.await.and_then(|stream| set_up(&stream).map(|()| stream)) {
@@ -42,10 +43,7 @@ pub(super) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Resu
             Err(source) => failure = Some(ClientError::Connect { address, source }),
         }
     }
-    Err(failure.unwrap_or_else(|| ClientError::Resolve {
-        host: String::new(),
-        source: io::Error::new(io::ErrorKind::NotFound, "it has no address"),
-    }))
+    Err(failure.unwrap_or_else(|| cannot_resolve(host, io::Error::new(ErrorKind::NotFound, "it has no address"))))
 }
 
 /// Small messages leave at once, and a host that vanishes is noticed after 16 s, as ldmsd itself does.
