@@ -91,13 +91,13 @@ fn counts_that_do_not_divide_show_both_sides() {
 #[test]
 fn names_given_twice_show_both_places() {
     let printed = diagnostics("names: &aggs agg-[1-2]", "names: &aggs sampler-[1-2]");
-    assert!(
-        printed
-            .iter()
-            .any(|text| text.contains("ldms.yaml:8:12: error: daemon `sampler-1` is defined twice, first at line 2"))
-    );
+    assert!(printed.iter().any(|text| {
+        text.contains("ldms.yaml:8:12: error: daemons `sampler-1`, `sampler-2` are defined twice, first at line 2")
+    }));
     let printed = diagnostics("names: agg-[1-2]-ep", "names: sampler-[1-2]-ep");
-    assert!(printed[0].contains("ldms.yaml:11:16: error: endpoint `sampler-1-ep` is defined twice, first at line 5"));
+    assert!(printed[0].contains(
+        "ldms.yaml:11:16: error: endpoints `sampler-1-ep`, `sampler-2-ep` are defined twice, first at line 5"
+    ));
 }
 
 #[test]
@@ -162,16 +162,25 @@ fn a_plugin_without_an_interval_is_only_warned_of() {
 
 #[test]
 fn groups_that_cannot_work_are_errors() {
-    assert_says("endpoints: *eps", "endpoints: agg-1-ep", &["endpoint `agg-1-ep` belongs to `agg-1`"]);
+    assert_says(
+        "endpoints: *eps",
+        "endpoints: agg-1-ep",
+        &["aggregators cannot collect from their own group: `agg-1-ep`"],
+    );
     assert_says(
         "- daemons: *aggs\n",
         "- daemons: agg-1\n  - daemons: *aggs\n",
-        &["aggregator `agg-1` is in the group `agg-1` (line 15)"],
+        &["error: `agg-1` already in the group `agg-1` (line 15)"],
     );
     assert_says(
         "endpoints: *eps",
         "endpoints: *eps\n        daemons: sampler-[1-3]",
         &["`daemons` does not name the daemons of `sampler-4-ep`"],
+    );
+    assert_says(
+        "    peers:\n",
+        "    peers:\n      - { endpoints: *eps, reconnect: 2s }\n",
+        &["error: producers of this group already, with other attributes: `sampler-1-ep`"],
     );
 }
 

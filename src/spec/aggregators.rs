@@ -122,13 +122,14 @@ impl Reader<'_> {
         let mut aggregators = self.daemons.resolve(names, self.report);
         aggregators.sort();
         aggregators.dedup();
-        for aggregator in &aggregators {
-            let (other, place) =
-                self.claimed.entry(aggregator.clone()).or_insert_with(|| (group.clone(), names.position));
-            if other != group {
-                let message = format!("aggregator `{aggregator}` is in the group `{other}` (line {})", place.line);
-                self.report.error(names.position, message, "name each aggregator in one group only");
-            }
+        let claimed = |name: &&Name| self.claimed.get(*name).is_some_and(|(other, _)| other != group);
+        let taken: Vec<&Name> = aggregators.iter().filter(claimed).collect();
+        if let Some((other, place)) = taken.first().and_then(|name| self.claimed.get(*name)) {
+            let message = format!("{} already in the group `{other}` (line {})", abbreviated(&taken), place.line);
+            self.report.error(names.position, message, "name each aggregator in one group only");
+        }
+        for name in &aggregators {
+            self.claimed.entry(name.clone()).or_insert_with(|| (group.clone(), names.position));
         }
         aggregators
     }
@@ -186,52 +187,52 @@ impl Reader<'_> {
         let Peers { endpoints, daemons, template, .. } = peers;
         let owners: Option<BTreeSet<Name>> =
             daemons.map(|daemons| self.daemons.resolve(&daemons, self.report).into_iter().collect());
-        let mut strangers = Vec::new();
+        let (mut strangers, mut own, mut disagreeing) = (Vec::new(), Vec::new(), Vec::new());
         for name in self.daemons.resolve_endpoints(&endpoints, self.report) {
             let Some((daemon, _)) = self.daemons.endpoint(&name) else { continue };
             if owners.as_ref().is_some_and(|owners| !owners.contains(&daemon.name)) {
                 strangers.push(name);
-                continue;
+            } else if group.aggregators.binary_search(&daemon.name).is_ok() {
+                own.push(name);
+            } else if !advertised.contains(&name) {
+                let producer = Producer {
+                    name: name.clone(),
+                    daemon: daemon.name.clone(),
+                    daemon_group: daemon.group.clone(),
+                    endpoint: name.clone(),
+                    ..template.clone()
+                };
+                if !add_producer(group, producer) {
+                    disagreeing.push(name);
+                }
             }
-            if group.aggregators.binary_search(&daemon.name).is_ok() {
-                let message = format!("endpoint `{name}` belongs to `{}`, an aggregator of this group", daemon.name);
-                self.report.error(endpoints.position, message, "aggregators cannot collect from their own group");
-                continue;
-            }
-            if advertised.contains(&name) {
-                continue;
-            }
-            let producer = Producer {
-                name: name.clone(),
-                daemon: daemon.name.clone(),
-                daemon_group: daemon.group.clone(),
-                endpoint: name.clone(),
-                ..template.clone()
-            };
-            self.add_producer(group, producer, &endpoints);
         }
-        if !strangers.is_empty() {
-            let message = format!("`daemons` does not name the daemons of {}", abbreviated(&strangers));
-            let help = "name the daemons that have these endpoints, or leave `daemons` out";
-            self.report.error(endpoints.position, message, help);
-        }
-    }
-
-    /// An endpoint that two entries name is one producer with the updaters of both, if they agree on the rest.
-    fn add_producer(&self, group: &mut AggregatorGroup, producer: Producer, endpoints: &Names) {
-        let Some(earlier) = group.producers.get_mut(&producer.name) else {
-            group.producers.insert(producer.name.clone(), producer);
-            return;
+        let report = |names: &[Name], message: &str, help: &str| {
+            if !names.is_empty() {
+                self.report.error(endpoints.position, format!("{message} {}", abbreviated(names)), help);
+            }
         };
-        let agree = Producer { updaters: earlier.updaters.clone(), ..producer.clone() } == *earlier;
-        if agree {
-            earlier.updaters.extend(producer.updaters);
-        } else {
-            let message =
-                format!("endpoint `{}` is a producer of this group already, with other attributes", producer.name);
-            self.report.error(endpoints.position, message, "name it in one peers entry only");
-        }
+        let help = "name the daemons that have these endpoints, or leave `daemons` out";
+        report(&strangers, "`daemons` does not name the daemons of", help);
+        report(&own, "aggregators cannot collect from their own group:", "name endpoints of other daemons");
+        let help = "name each endpoint in one peers entry of the group only";
+        report(&disagreeing, "producers of this group already, with other attributes:", help);
     }
+}
+
+/// Adds a producer to a group. An endpoint that two entries name is one producer with the updaters of both, if the
+/// entries agree on the rest; `false` if they do not.
+fn add_producer(group: &mut AggregatorGroup, producer: Producer) -> bool {
+    let Some(earlier) = group.producers.get_mut(&producer.name) else {
+        group.producers.insert(producer.name.clone(), producer);
+        return true;
+    };
+    let agree = Producer { updaters: earlier.updaters.clone(), ..producer.clone() } == *earlier;
+    if agree {
+        let further = producer.updaters.into_iter().filter(|updater| !earlier.updaters.contains(updater));
+        earlier.updaters.extend(further.collect::<Vec<_>>());
+    }
+    agree
 }
 
 fn read_kind(word: &str, fields: &Fields<'_>, report: &Report<'_>) -> Option<ProducerKind> {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::auth;
 use super::diagnostic::{Position, Report};
-use super::fields::{Fields, Names, abbreviated, items_of, parse_port, suggestion, text_of};
+use super::endpoints::{EndpointEntry, EndpointReader, stretch_or_report};
+use super::fields::{Fields, Names, abbreviated, items_of, suggestion, text_of};
 use super::yaml::{Node, Value};
-use crate::cluster::{AuthDomain, Daemon, Endpoint};
+use crate::cluster::{Daemon, Endpoint};
 use crate::notation::{Name, Permission};
 
 /// The daemons of a cluster, and which endpoint belongs to which.
@@ -85,21 +85,26 @@ impl Daemons {
             return;
         };
 
-        let count = names.list.len();
-        let of_each_daemon = EndpointReader { names: &names, report, file_exists }.read_all(endpoints);
-        self.incomplete |= of_each_daemon.len() < endpoints.len();
-        let hosts = hosts.and_then(|hosts| stretch_or_report(&hosts, count, "hosts", &names, report));
+        let entries = EndpointReader { names: &names, report, file_exists }.read_all(endpoints);
+        self.incomplete |= entries.len() < endpoints.len();
+        for entry in &entries {
+            self.claim_endpoints(entry, &names, report);
+        }
+        let hosts = hosts.and_then(|hosts| stretch_or_report(&hosts, names.list.len(), "hosts", &names, report));
         let group = Name::from(names.written.as_str());
+        let mut taken = Vec::new();
         for (index, name) in names.list.iter().enumerate() {
             let name = Name::from(name.as_str());
-            let mut endpoints = Vec::new();
-            for (endpoint, position) in of_each_daemon.iter().filter_map(|spec| spec.get(index)).flatten() {
-                self.claim_endpoint(&endpoint.name, &name, *position, report);
-                endpoints.push(endpoint.clone());
+            if let Some(first) = self.places.get(&name) {
+                taken.push((name, *first));
+                continue;
             }
-            endpoints.sort_by(|a: &Endpoint, b| a.name.cmp(&b.name));
+            let mut endpoints: Vec<Endpoint> =
+                entries.iter().flat_map(|entry| entry.of_daemons[index].iter().cloned()).collect();
+            endpoints.sort_by(|a, b| a.name.cmp(&b.name));
             let daemon = Daemon {
                 name: name.clone(),
+                // Without hosts the file has an error, and the daemon is only there to be referred to.
                 host: hosts.as_ref().map_or_else(String::new, |hosts| hosts[index].clone()),
                 group: group.clone(),
                 endpoints,
@@ -108,173 +113,42 @@ impl Daemons {
                 msg_enable,
                 options: options.clone(),
             };
-            match self.places.get(&name) {
-                Some(first) => report.error(
-                    names.position,
-                    format!("daemon `{name}` is defined twice, first at line {}", first.line),
-                    "give each daemon a name of its own",
-                ),
-                None => {
-                    self.places.insert(name.clone(), names.position);
-                    self.by_name.insert(name, daemon);
+            self.places.insert(name.clone(), names.position);
+            self.by_name.insert(name, daemon);
+        }
+        report_taken("daemon", &taken, names.position, report);
+    }
+
+    fn claim_endpoints(&mut self, entry: &EndpointEntry, daemons: &Names, report: &Report<'_>) {
+        let mut taken = Vec::new();
+        for (daemon, endpoints) in daemons.list.iter().zip(&entry.of_daemons) {
+            for endpoint in endpoints {
+                match self.endpoints.get(&endpoint.name) {
+                    Some((_, first)) => taken.push((endpoint.name.clone(), *first)),
+                    None => {
+                        self.endpoints.insert(endpoint.name.clone(), (daemon.as_str().into(), entry.position));
+                    }
                 }
             }
         }
+        report_taken("endpoint", &taken, entry.position, report);
     }
+}
 
-    fn claim_endpoint(&mut self, endpoint: &Name, daemon: &Name, position: Position, report: &Report<'_>) {
-        match self.endpoints.get(endpoint) {
-            Some((_, first)) => report.error(
-                position,
-                format!("endpoint `{endpoint}` is defined twice, first at line {}", first.line),
-                "give each endpoint a name of its own",
-            ),
-            None => {
-                self.endpoints.insert(endpoint.clone(), (daemon.clone(), position));
-            }
-        }
-    }
+/// Reports names that others have already, with the place of the first of these.
+fn report_taken(kind: &str, taken: &[(Name, Position)], position: Position, report: &Report<'_>) {
+    let Some((_, first)) = taken.first() else { return };
+    let names: Vec<&Name> = taken.iter().map(|(name, _)| name).collect();
+    let (plural, are) = if names.len() == 1 { ("", "is") } else { ("s", "are") };
+    report.error(
+        position,
+        format!("{kind}{plural} {} {are} defined twice, first at line {}", abbreviated(&names), first.line),
+        format!("give each {kind} a name of its own"),
+    );
 }
 
 fn partition(names: &Names, is_known: impl Fn(&Name) -> bool) -> (Vec<Name>, Vec<Name>) {
     names.list.iter().map(|name| Name::from(name.as_str())).partition(is_known)
-}
-
-/// The endpoints of one entry's daemons, each with the place of its name.
-type EndpointsOfDaemon = Vec<(Endpoint, Position)>;
-
-struct EndpointReader<'a> {
-    /// The daemons.
-    names: &'a Names,
-    report: &'a Report<'a>,
-    file_exists: &'a dyn Fn(&Path) -> bool,
-}
-
-impl EndpointReader<'_> {
-    /// For each endpoint entry, the endpoints of each daemon.
-    fn read_all(&self, entries: &[Node]) -> Vec<Vec<EndpointsOfDaemon>> {
-        entries.iter().filter_map(|node| self.read(&Fields::of(node, "an endpoint entry", self.report)?)).collect()
-    }
-
-    /// An entry names the same number of endpoints for each daemon: the first so many are the first daemon's.
-    fn read(&self, fields: &Fields<'_>) -> Option<Vec<EndpointsOfDaemon>> {
-        let names = fields.required_names("names");
-        let ports = self.read_ports(fields);
-        let hosts = fields.names("hosts");
-        let xprt = fields.text("xprt").unwrap_or("sock");
-        let maestro_comm = fields.boolean("maestro_comm").unwrap_or(false);
-        let bind_all = fields.boolean("bind_all").unwrap_or(false);
-        let auth = match fields.get("auth") {
-            Some(node) => auth::read(node, self.report, self.file_exists),
-            None => Some(AuthDomain::none()),
-        };
-        fields.refuse_others();
-        if maestro_comm && xprt != "sock" {
-            let place = fields.get("xprt").map_or(fields.position, |node| node.position);
-            let message = format!("maestro speaks to daemons over `sock` only, not over `{xprt}`");
-            self.report.error(place, message, "set `maestro_comm: false` here and give the daemons a `sock` endpoint");
-        }
-
-        let (names, (ports_written, ports), auth) = (names?, ports?, auth?);
-        let (daemons, count) = (self.names.list.len(), names.list.len());
-        if !count.is_multiple_of(daemons) {
-            self.report_mismatch("endpoints", &names, count, "endpoints", self.names, daemons, "daemons");
-            return None;
-        }
-        if !count.is_multiple_of(ports.len()) {
-            self.report_mismatch("ports", &ports_written, ports.len(), "ports", &names, count, "endpoints");
-            return None;
-        }
-        let hosts = match hosts {
-            Some(hosts) => Some(stretch_or_report(&hosts, count, "hosts", &names, self.report)?),
-            None => None,
-        };
-        let endpoints: EndpointsOfDaemon = names
-            .list
-            .iter()
-            .enumerate()
-            .map(|(index, name)| {
-                let endpoint = Endpoint {
-                    name: Name::from(name.as_str()),
-                    host: hosts.as_ref().map(|hosts| hosts[index].clone()),
-                    port: ports[index % ports.len()],
-                    xprt: xprt.to_owned(),
-                    maestro_comm,
-                    auth: auth.clone(),
-                    bind_all,
-                };
-                (endpoint, names.position)
-            })
-            .collect();
-        Some(endpoints.chunks(count / daemons).map(<[_]>::to_vec).collect())
-    }
-
-    fn read_ports(&self, fields: &Fields<'_>) -> Option<(Names, Vec<u16>)> {
-        let written = fields.required_names("ports")?;
-        let mut ports = Vec::with_capacity(written.list.len());
-        for text in &written.list {
-            match parse_port(text) {
-                Some(port) => ports.push(port),
-                None => {
-                    let help = "write a number from 1 to 65535, or a range such as `[10001-10004]`";
-                    self.report.error(written.position, format!("`{text}` is not a port"), help);
-                    return None;
-                }
-            }
-        }
-        Some((written, ports))
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "two hostlists, each with its count and what it counts")]
-    fn report_mismatch(
-        &self,
-        key: &str,
-        names: &Names,
-        count: usize,
-        unit: &str,
-        of: &Names,
-        of_count: usize,
-        of_unit: &str,
-    ) {
-        let message = format!("{count} {unit} cannot be shared evenly by {of_count} {of_unit}");
-        let help = format!(
-            "{key}: {}; {of_unit}: {}; the numbers must divide",
-            abbreviated(&names.list),
-            abbreviated(&of.list)
-        );
-        self.report.error(names.position, message, help);
-    }
-}
-
-/// Hosts for `count` names: as many, or fewer that each serve the same number of names, in blocks.
-fn stretch_or_report(
-    hosts: &Names,
-    count: usize,
-    key: &str,
-    names: &Names,
-    report: &Report<'_>,
-) -> Option<Vec<String>> {
-    let Some(stretched) = stretch(&hosts.list, count) else {
-        report.error(
-            hosts.position,
-            format!("`{key}` names {} hosts for {count} names", hosts.list.len()),
-            format!(
-                "names: {}; hosts: {}; write {count} hosts, or a number that divides {count}",
-                abbreviated(&names.list),
-                abbreviated(&hosts.list)
-            ),
-        );
-        return None;
-    };
-    Some(stretched)
-}
-
-fn stretch(list: &[String], count: usize) -> Option<Vec<String>> {
-    if list.is_empty() || !count.is_multiple_of(list.len()) {
-        return None;
-    }
-    let block = count / list.len();
-    Some(list.iter().flat_map(|item| std::iter::repeat_n(item.clone(), block)).collect())
 }
 
 fn read_environment(node: &Node, report: &Report<'_>) -> Option<BTreeMap<String, String>> {

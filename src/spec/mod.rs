@@ -14,6 +14,7 @@ mod advertise;
 mod aggregators;
 mod auth;
 mod daemons;
+mod endpoints;
 mod fields;
 mod listeners;
 pub(crate) mod plugins;

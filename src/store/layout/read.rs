@@ -35,7 +35,7 @@ pub enum LayoutError {
     },
 }
 
-/// Reads a cluster as [`super::write`] lays it out, or either version of the Python maestro.
+/// Reads a cluster as [`super::write()`] lays it out, or either version of the Python maestro.
 ///
 /// Sections that are not of the layout (`last_updated`) are ignored.
 ///

@@ -1,0 +1,150 @@
+//! `endpoints`: where daemons listen.
+
+use std::path::Path;
+
+use super::auth;
+use super::diagnostic::{Position, Report};
+use super::fields::{Fields, Names, abbreviated, parse_port};
+use super::yaml::Node;
+use crate::cluster::{AuthDomain, Endpoint};
+use crate::notation::Name;
+
+/// The endpoints that one entry gives to each of the daemons.
+pub(super) struct EndpointEntry {
+    /// Where the endpoints are named.
+    pub(super) position: Position,
+    /// The endpoints of the first daemon, of the second, and so on.
+    pub(super) of_daemons: Vec<Vec<Endpoint>>,
+}
+
+/// Reads the endpoints of the daemons that one entry names.
+pub(super) struct EndpointReader<'a> {
+    /// The daemons.
+    pub(super) names: &'a Names,
+    pub(super) report: &'a Report<'a>,
+    pub(super) file_exists: &'a dyn Fn(&Path) -> bool,
+}
+
+impl EndpointReader<'_> {
+    pub(super) fn read_all(&self, entries: &[Node]) -> Vec<EndpointEntry> {
+        entries.iter().filter_map(|node| self.read(&Fields::of(node, "an endpoint entry", self.report)?)).collect()
+    }
+
+    /// An entry names the same number of endpoints for each daemon: the first so many are the first daemon's.
+    fn read(&self, fields: &Fields<'_>) -> Option<EndpointEntry> {
+        let names = fields.required_names("names");
+        let ports = self.read_ports(fields);
+        let hosts = fields.names("hosts");
+        let xprt = fields.text("xprt").unwrap_or("sock");
+        let maestro_comm = fields.boolean("maestro_comm").unwrap_or(false);
+        let bind_all = fields.boolean("bind_all").unwrap_or(false);
+        let auth = match fields.get("auth") {
+            Some(node) => auth::read(node, self.report, self.file_exists),
+            None => Some(AuthDomain::none()),
+        };
+        fields.refuse_others();
+        if maestro_comm && xprt != "sock" {
+            let place = fields.get("xprt").map_or(fields.position, |node| node.position);
+            let message = format!("maestro speaks to daemons over `sock` only, not over `{xprt}`");
+            self.report.error(place, message, "set `maestro_comm: false` here and give the daemons a `sock` endpoint");
+        }
+
+        let (names, (ports_written, ports), auth) = (names?, ports?, auth?);
+        let (daemons, count) = (self.names.list.len(), names.list.len());
+        if !count.is_multiple_of(daemons) {
+            self.report_mismatch("endpoints", &names, count, "endpoints", self.names, daemons, "daemons");
+            return None;
+        }
+        if !count.is_multiple_of(ports.len()) {
+            self.report_mismatch("ports", &ports_written, ports.len(), "ports", &names, count, "endpoints");
+            return None;
+        }
+        let hosts = match hosts {
+            Some(hosts) => Some(stretch_or_report(&hosts, count, "hosts", &names, self.report)?),
+            None => None,
+        };
+        let endpoints: Vec<Endpoint> = names
+            .list
+            .iter()
+            .enumerate()
+            .map(|(index, name)| Endpoint {
+                name: Name::from(name.as_str()),
+                host: hosts.as_ref().map(|hosts| hosts[index].clone()),
+                port: ports[index % ports.len()],
+                xprt: xprt.to_owned(),
+                maestro_comm,
+                auth: auth.clone(),
+                bind_all,
+            })
+            .collect();
+        let of_daemons = endpoints.chunks(count / daemons).map(<[_]>::to_vec).collect();
+        Some(EndpointEntry { position: names.position, of_daemons })
+    }
+
+    fn read_ports(&self, fields: &Fields<'_>) -> Option<(Names, Vec<u16>)> {
+        let written = fields.required_names("ports")?;
+        let mut ports = Vec::with_capacity(written.list.len());
+        for text in &written.list {
+            match parse_port(text) {
+                Some(port) => ports.push(port),
+                None => {
+                    let help = "write a number from 1 to 65535, or a range such as `[10001-10004]`";
+                    self.report.error(written.position, format!("`{text}` is not a port"), help);
+                    return None;
+                }
+            }
+        }
+        Some((written, ports))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "two hostlists, each with its count and what it counts")]
+    fn report_mismatch(
+        &self,
+        key: &str,
+        names: &Names,
+        count: usize,
+        unit: &str,
+        of: &Names,
+        of_count: usize,
+        of_unit: &str,
+    ) {
+        let message = format!("{count} {unit} cannot be shared evenly by {of_count} {of_unit}");
+        let help = format!(
+            "{key}: {}; {of_unit}: {}; the numbers must divide",
+            abbreviated(&names.list),
+            abbreviated(&of.list)
+        );
+        self.report.error(names.position, message, help);
+    }
+}
+
+/// Hosts for `count` names: as many, or fewer that each serve the same number of names, in blocks.
+pub(super) fn stretch_or_report(
+    hosts: &Names,
+    count: usize,
+    key: &str,
+    names: &Names,
+    report: &Report<'_>,
+) -> Option<Vec<String>> {
+    let Some(stretched) = stretch(&hosts.list, count) else {
+        report.error(
+            hosts.position,
+            format!("`{key}` names {} hosts for {count} names", hosts.list.len()),
+            format!(
+                "names: {}; hosts: {}; write {count} hosts, or a number that divides {count}",
+                abbreviated(&names.list),
+                abbreviated(&hosts.list)
+            ),
+        );
+        return None;
+    };
+    Some(stretched)
+}
+
+fn stretch(list: &[String], count: usize) -> Option<Vec<String>> {
+    if list.is_empty() || !count.is_multiple_of(list.len()) {
+        return None;
+    }
+    let block = count / list.len();
+    Some(list.iter().flat_map(|item| std::iter::repeat_n(item.clone(), block)).collect())
+}
