@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use maestro::cluster::{Cluster, PluginConfig, ProducerKind, SubscriptionSource, UpdaterMode};
 use maestro::notation::Name;
-use maestro::spec::read_cluster_with;
+use maestro::spec::{Severity, read_cluster_with};
+use maestro::store::layout;
+use proptest::prelude::*;
 
 fn fixture(path: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path);
@@ -255,4 +257,46 @@ fn a_missing_secret_file_is_a_warning() {
     let printed = diagnostics[0].to_string();
     assert!(printed.starts_with(&format!("{path}:9:")), "{printed}");
     assert!(printed.contains("warning: the secret file `/tmp/maestro-lab-secret/ovis.conf` is not here"), "{printed}");
+}
+
+#[test]
+fn the_examples_of_config_are_sound() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    for (name, daemons) in [("orion.yaml", 12), ("advertise.yaml", 6)] {
+        let text = fs::read_to_string(root.join("config").join(name)).unwrap();
+        let (cluster, diagnostics) = read_cluster_with(name, &text, &|_| false);
+        assert_eq!(diagnostics, [], "{name}");
+        let cluster = cluster.unwrap();
+        assert_eq!(cluster.daemons.len(), daemons, "{name}");
+        assert!(cluster.daemons.values().all(|daemon| daemon.control_endpoint().is_some()), "{name}");
+        assert!(cluster.daemons.values().all(|daemon| daemon.host.starts_with("127.")), "{name}");
+    }
+    let text = fs::read_to_string(root.join("config/etcd.yaml")).unwrap();
+    let (config, diagnostics) = maestro::spec::etcd_file::read("etcd.yaml", &text);
+    assert_eq!(diagnostics, []);
+    assert_eq!(config.unwrap().cluster.as_deref(), Some("orion"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// A line lost, doubled or cut: an answer and no panic, and a cluster only without errors.
+    #[test]
+    fn damaged_files_get_an_answer(line in 0_usize..150, damage in 0_usize..4, cut in 0_usize..60) {
+        let text = fixture("user-example/ldms.yaml");
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let line = line % lines.len();
+        match damage {
+            0 => drop(lines.remove(line)),
+            1 => lines.insert(line, lines[line].clone()),
+            2 => lines[line] = lines[line].chars().take(cut).collect(),
+            _ => lines[line] = lines[line].chars().enumerate().filter(|(at, _)| *at != cut).map(|(_, c)| c).collect(),
+        }
+        let (cluster, diagnostics) = read_cluster_with("damaged.yaml", &lines.join("\n"), &|_| true);
+        let errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+        prop_assert_eq!(cluster.is_none(), errors);
+        if let Some(cluster) = cluster {
+            prop_assert_eq!(layout::read(&layout::write(&cluster)), Ok(cluster));
+        }
+    }
 }
