@@ -171,6 +171,27 @@ fn what_the_python_program_has_no_place_for_is_kept_too() {
 }
 
 #[test]
+fn an_advertiser_that_its_names_do_not_tell_is_kept() {
+    let mut cluster = unusual();
+    for group in cluster.samplers.values_mut() {
+        group.advertisers[0].daemons.truncate(1);
+    }
+    assert_eq!(layout::read(&layout::write(&cluster)), Ok(cluster));
+}
+
+#[test]
+fn more_than_ten_updaters_keep_their_order() {
+    let mut cluster = unusual();
+    for group in cluster.groups.values_mut() {
+        let first = group.updaters.first().cloned();
+        let further =
+            (10..13).filter_map(|number| Some(Updater { name: format!("updtr_{number}").into(), ..first.clone()? }));
+        group.updaters.extend(further.collect::<Vec<_>>());
+    }
+    assert_eq!(layout::read(&layout::write(&cluster)), Ok(cluster));
+}
+
+#[test]
 fn every_key_that_is_lost_is_missed_or_leaves_a_cluster() {
     let tree = layout::write(&unusual());
     let mut errors = 0;

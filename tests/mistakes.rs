@@ -156,6 +156,20 @@ fn values_that_cannot_be_are_errors() {
 }
 
 #[test]
+fn an_authentication_domain_of_two_meanings_is_warned_of() {
+    let auths = "maestro_comm: true\n        auth: { name: x, plugin: munge }\n      \
+                 - { names: 'o-[1-4]', ports: 2, auth: { name: x, plugin: naive } }";
+    assert_says(
+        "maestro_comm: true",
+        auths,
+        &[
+            "9:18: warning: the authentication domain `x` is not what it is at line 5",
+            "give each domain a name of its own",
+        ],
+    );
+}
+
+#[test]
 fn a_plugin_without_an_interval_is_only_warned_of() {
     assert_says("name: meminfo, interval: 1s", "name: meminfo", &["warning: plugin `meminfo1` has no interval"]);
 }

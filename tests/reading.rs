@@ -32,7 +32,11 @@ fn every_reference_configuration_is_read_as_it_stands() {
     let cases = fs::read_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/reference")).unwrap();
     let mut count = 0;
     for case in cases {
-        let case = case.unwrap().file_name().into_string().unwrap();
+        let case = case.unwrap();
+        if !case.file_type().unwrap().is_dir() {
+            continue;
+        }
+        let case = case.file_name().into_string().unwrap();
         let cluster = read(&format!("reference/{case}/input.yaml"));
         assert!(cluster.daemons.len() >= 6, "{case}");
         count += 1;
@@ -246,6 +250,21 @@ samplers:
     assert_eq!(deaf.groups[&group].producers.len(), 4);
     let listening = read_small(&sections.replace("LISTEN", "prdcr_listen: [ { name: l } ]"));
     assert_eq!(names(listening.groups[&group].producers.keys()), ["sampler-3-ep1", "sampler-4-ep1"]);
+    let expecting = read_small(&sections.replace("LISTEN", "prdcr_listen: [ { names: sampler-3-ep1 } ]"));
+    assert_eq!(names(expecting.groups[&group].producers.keys()), ["sampler-4-ep1"]);
+}
+
+#[test]
+fn members_of_groups_are_in_the_order_in_which_people_count() {
+    let cluster = read_small(
+        "
+aggregators: [ { daemons: 'agg-[2,1]' } ]
+samplers: [ { daemons: [ 'sampler-[3-4]', sampler-1 ] } ]
+",
+    );
+    assert_eq!(names(&cluster.groups[&Name::from("agg-[2,1]")].aggregators), ["agg-1", "agg-2"]);
+    let samplers = &cluster.samplers[&Name::from("sampler-[3-4],sampler-1")];
+    assert_eq!(names(&samplers.daemons), ["sampler-1", "sampler-3", "sampler-4"]);
 }
 
 #[test]

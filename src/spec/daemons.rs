@@ -7,7 +7,7 @@ use super::diagnostic::{Position, Report};
 use super::endpoints::{EndpointEntry, EndpointReader, stretch_or_report};
 use super::fields::{Fields, Names, abbreviated, items_of, suggestion, text_of};
 use super::yaml::{Node, Value};
-use crate::cluster::{Daemon, Endpoint};
+use crate::cluster::{AuthDomain, Daemon, Endpoint};
 use crate::notation::{Name, Permission};
 
 /// The daemons of a cluster, and which endpoint belongs to which.
@@ -32,6 +32,7 @@ impl Daemons {
                 None => daemons.incomplete = true,
             }
         }
+        daemons.warn_of_ambiguous_domains(report);
         daemons
     }
 
@@ -53,6 +54,26 @@ impl Daemons {
         let (known, unknown) = partition(names, |name| self.endpoints.contains_key(name));
         self.report_unknown("endpoint", &unknown, names, self.endpoints.keys(), report);
         known
+    }
+
+    /// An aggregator knows an authentication domain by its name only, and cannot collect from endpoints that mean
+    /// different ones by the same name.
+    fn warn_of_ambiguous_domains(&self, report: &Report<'_>) {
+        let endpoints = self.by_name.values().flat_map(|daemon| &daemon.endpoints);
+        let mut uses: Vec<(Position, &AuthDomain)> =
+            endpoints.filter_map(|endpoint| Some((self.endpoints.get(&endpoint.name)?.1, &endpoint.auth))).collect();
+        uses.sort();
+        // All endpoints of one place have the same domain.
+        uses.dedup();
+        let mut first_uses: BTreeMap<&Name, (Position, &AuthDomain)> = BTreeMap::new();
+        for (position, domain) in uses {
+            let (first, other) = *first_uses.entry(&domain.name).or_insert((position, domain));
+            if other != domain {
+                let message =
+                    format!("the authentication domain `{}` is not what it is at line {}", domain.name, first.line);
+                report.warning(position, message, "give each domain a name of its own");
+            }
+        }
     }
 
     fn report_unknown<'c>(
