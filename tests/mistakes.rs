@@ -81,9 +81,17 @@ fn counts_that_do_not_divide_show_both_sides() {
     assert_says(
         "hosts: node-[1-4]",
         "hosts: node-[1-3]",
-        &["ldms.yaml:3:12: error: `hosts` names 3 hosts for 4 names", "`sampler-4`", "`node-1`, `node-2`, `node-3`"],
+        &[
+            "ldms.yaml:3:12: error: 4 daemons cannot be shared evenly by 3 hosts",
+            "`sampler-4`",
+            "`node-1`, `node-2`, `node-3`",
+        ],
     );
-    assert_says("ports: '[10101-10102]'", "ports: '[1-3]'", &["ldms.yaml:12:16:", "3 ports", "2 endpoints"]);
+    assert_says(
+        "ports: '[10101-10102]'",
+        "ports: '[1-3]'",
+        &["ldms.yaml:12:16:", "2 endpoints cannot be shared evenly by 3 ports"],
+    );
     let three = "- names: &eps sampler-[1-3]-ep";
     assert_says("- names: &eps sampler-[1-4]-ep", three, &["3 endpoints cannot be shared evenly by 4 daemons"]);
 }

@@ -111,7 +111,7 @@ impl Daemons {
         for entry in &entries {
             self.claim_endpoints(entry, &names, report);
         }
-        let hosts = hosts.and_then(|hosts| stretch_or_report(&hosts, names.list.len(), "hosts", &names, report));
+        let hosts = hosts.and_then(|hosts| stretch_or_report(&hosts, ("daemons", &names), report));
         let group = Name::from(names.written.as_str());
         let mut taken = Vec::new();
         for (index, name) in names.list.iter().enumerate() {

@@ -52,15 +52,15 @@ impl EndpointReader<'_> {
         let (names, (ports_written, ports), auth) = (names?, ports?, auth?);
         let (daemons, count) = (self.names.list.len(), names.list.len());
         if !count.is_multiple_of(daemons) {
-            self.report_mismatch("endpoints", &names, count, "endpoints", self.names, daemons, "daemons");
+            report_uneven(("endpoints", &names), ("daemons", self.names), names.position, self.report);
             return None;
         }
         if !count.is_multiple_of(ports.len()) {
-            self.report_mismatch("ports", &ports_written, ports.len(), "ports", &names, count, "endpoints");
+            report_uneven(("endpoints", &names), ("ports", &ports_written), ports_written.position, self.report);
             return None;
         }
         let hosts = match hosts {
-            Some(hosts) => Some(stretch_or_report(&hosts, count, "hosts", &names, self.report)?),
+            Some(hosts) => Some(stretch_or_report(&hosts, ("endpoints", &names), self.report)?),
             None => None,
         };
         let endpoints: Vec<Endpoint> = names
@@ -96,49 +96,34 @@ impl EndpointReader<'_> {
         }
         Some((written, ports))
     }
-
-    #[expect(clippy::too_many_arguments, reason = "two hostlists, each with its count and what it counts")]
-    fn report_mismatch(
-        &self,
-        key: &str,
-        names: &Names,
-        count: usize,
-        unit: &str,
-        of: &Names,
-        of_count: usize,
-        of_unit: &str,
-    ) {
-        let message = format!("{count} {unit} cannot be shared evenly by {of_count} {of_unit}");
-        let help = format!(
-            "{key}: {}; {of_unit}: {}; the numbers must divide",
-            abbreviated(&names.list),
-            abbreviated(&of.list)
-        );
-        self.report.error(names.position, message, help);
-    }
 }
 
-/// Hosts for `count` names: as many, or fewer that each serve the same number of names, in blocks.
-pub(super) fn stretch_or_report(
-    hosts: &Names,
-    count: usize,
-    key: &str,
-    names: &Names,
+/// Hosts for as many names: one each, or fewer that each serve the same number of names, in blocks.
+pub(super) fn stretch_or_report(hosts: &Names, names: (&str, &Names), report: &Report<'_>) -> Option<Vec<String>> {
+    let stretched = stretch(&hosts.list, names.1.list.len());
+    if stretched.is_none() {
+        report_uneven(names, ("hosts", hosts), hosts.position, report);
+    }
+    stretched
+}
+
+/// Reports that the number of one hostlist's names is no multiple of the other's, and shows both.
+fn report_uneven(
+    (many, of_many): (&str, &Names),
+    (few, of_few): (&str, &Names),
+    position: Position,
     report: &Report<'_>,
-) -> Option<Vec<String>> {
-    let Some(stretched) = stretch(&hosts.list, count) else {
-        report.error(
-            hosts.position,
-            format!("`{key}` names {} hosts for {count} names", hosts.list.len()),
-            format!(
-                "names: {}; hosts: {}; write {count} hosts, or a number that divides {count}",
-                abbreviated(&names.list),
-                abbreviated(&hosts.list)
-            ),
-        );
-        return None;
-    };
-    Some(stretched)
+) {
+    let counts = (of_many.list.len(), of_few.list.len());
+    report.error(
+        position,
+        format!("{} {many} cannot be shared evenly by {} {few}", counts.0, counts.1),
+        format!(
+            "{many}: {}; {few}: {}; the number of {many} must be a multiple of the number of {few}",
+            abbreviated(&of_many.list),
+            abbreviated(&of_few.list)
+        ),
+    );
 }
 
 fn stretch(list: &[String], count: usize) -> Option<Vec<String>> {
