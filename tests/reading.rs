@@ -250,6 +250,11 @@ samplers:
     assert_eq!(deaf.groups[&group].producers.len(), 4);
     let listening = read_small(&sections.replace("LISTEN", "prdcr_listen: [ { name: l } ]"));
     assert_eq!(names(listening.groups[&group].producers.keys()), ["sampler-3-ep1", "sampler-4-ep1"]);
+    // Also when the group listens in an entry of its own.
+    let twice = sections
+        .replace("LISTEN", "")
+        .replace("samplers:\n", "  - { daemons: 'agg-[1-2]', prdcr_listen: { name: l } }\nsamplers:\n");
+    assert_eq!(names(read_small(&twice).groups[&group].producers.keys()), ["sampler-3-ep1", "sampler-4-ep1"]);
     let expecting = read_small(&sections.replace("LISTEN", "prdcr_listen: [ { names: sampler-3-ep1 } ]"));
     assert_eq!(names(expecting.groups[&group].producers.keys()), ["sampler-4-ep1"]);
 }

@@ -39,6 +39,7 @@ pub(super) fn read_section(
             reader.read_entry(&fields);
         }
     }
+    reader.leave_out_advertised();
     reader.pending
 }
 
@@ -109,9 +110,8 @@ impl Reader<'_> {
         group.updaters.extend(updaters);
         group.subscriptions.extend(subscriptions);
         listeners::add(&mut group.listeners, listeners, self.report);
-        let advertised = self.advertised_to(&group);
         for peers in peers {
-            self.add_producers(&mut group, peers, &advertised);
+            self.add_producers(&mut group, peers);
         }
         self.pending.groups.insert(name.clone(), group);
         self.pending.plugins.entry(name).or_default().extend(plugins);
@@ -134,7 +134,17 @@ impl Reader<'_> {
         aggregators
     }
 
-    /// The endpoints that announce themselves to a group which listens for them, and so are not connected to.
+    /// Endpoints that announce themselves to a group which listens for them are not connected to as well.
+    fn leave_out_advertised(&mut self) {
+        let mut groups = std::mem::take(&mut self.pending.groups);
+        for group in groups.values_mut() {
+            let advertised = self.advertised_to(group);
+            group.producers.retain(|name, _| !advertised.contains(name));
+        }
+        self.pending.groups = groups;
+    }
+
+    /// The endpoints that announce themselves to a group, if it listens.
     fn advertised_to(&self, group: &AggregatorGroup) -> BTreeSet<Name> {
         if group.listeners.is_empty() {
             return BTreeSet::new();
@@ -183,7 +193,7 @@ impl Reader<'_> {
         Some(Peers { endpoints: endpoints?, daemons, template, updaters })
     }
 
-    fn add_producers(&self, group: &mut AggregatorGroup, peers: Peers, advertised: &BTreeSet<Name>) {
+    fn add_producers(&self, group: &mut AggregatorGroup, peers: Peers) {
         let Peers { endpoints, daemons, template, .. } = peers;
         let owners: Option<BTreeSet<Name>> =
             daemons.map(|daemons| self.daemons.resolve(&daemons, self.report).into_iter().collect());
@@ -194,7 +204,7 @@ impl Reader<'_> {
                 strangers.push(name);
             } else if group.aggregators.binary_search(&daemon.name).is_ok() {
                 own.push(name);
-            } else if !advertised.contains(&name) {
+            } else {
                 let producer = Producer {
                     name: name.clone(),
                     daemon: daemon.name.clone(),

@@ -13,7 +13,7 @@
 //! | `plugins/<plugin>/…` | plugin instances, times as written |
 //!
 //! What is absent has no key. What the layout has no place for gets a key of its own where it cannot be told from the
-//! rest (`daemons/<daemon>/group`, `plugins/<plugin>/instance`, …); the Python program does not look at these.
+//! rest (`daemons/<daemon>/group`, `plugins/<plugin>/instance`, …), so that the usual cluster is key for key the same.
 //!
 //! The layout of 2024 is read too: daemons lie one step deeper, below the hostlist that names them, and plugins are
 //! defined where samplers and stores use them.
