@@ -12,3 +12,7 @@ mod journal;
 #[path = "ldmsd_sim/replay.rs"]
 mod replay;
 mod support;
+#[path = "ldmsd_sim/timing.rs"]
+mod timing;
+#[path = "ldmsd_sim/virtual_cluster.rs"]
+mod virtual_cluster;

@@ -1,0 +1,322 @@
+//! Many simulated daemons on a virtual clock: hours of a cluster in a moment, the same each time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use maestro::ldmsd::Command;
+
+use crate::daemon::{Action, Daemon, Imitation, Listing, MetricSet, Reply, directory_text, read_directory};
+
+/// How long a message takes from daemon to daemon.
+const LATENCY_US: u64 = 300;
+
+/// A sample that a daemon collected.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Sample {
+    pub(crate) collector: String,
+    pub(crate) producer: String,
+    pub(crate) instance: String,
+    pub(crate) sampled_us: u64,
+    /// When it arrived.
+    pub(crate) collected_us: u64,
+}
+
+/// A cluster. A daemon of name `a` is reached at host `a`, any port.
+#[derive(Debug)]
+pub(crate) struct VirtualCluster {
+    pub(crate) now_us: u64,
+    imitation: Imitation,
+    daemons: BTreeMap<String, Daemon>,
+    /// Each connection with the producer that it stands for.
+    links: BTreeMap<u64, Link>,
+    next_link: u64,
+    /// What is under way, by the time of its arrival.
+    mail: BTreeMap<(u64, u64), Mail>,
+    next_mail: u64,
+    pub(crate) samples: Vec<Sample>,
+    /// Daemons that have ended by themselves, with the reason.
+    pub(crate) ended: Vec<(String, &'static str)>,
+}
+
+#[derive(Debug, Clone)]
+struct Link {
+    /// Who collects over it.
+    collector: String,
+    /// Under which name of a producer.
+    producer: String,
+    /// Who is collected from.
+    source: String,
+    /// The advertiser by which the source made the connection.
+    advertiser: Option<String>,
+}
+
+#[derive(Debug)]
+enum Mail {
+    /// A connection attempt arrives.
+    Connect {
+        caller: String,
+        producer: String,
+        host: String,
+        advertise: bool,
+    },
+    Connected {
+        link: u64,
+    },
+    Refused {
+        caller: String,
+        producer: String,
+    },
+    ReadDirectory {
+        link: u64,
+        ticket: u64,
+    },
+    Listing {
+        link: u64,
+        listing: Listing,
+    },
+    SetDeleted {
+        link: u64,
+        instance: String,
+    },
+    /// The other end of a connection that is gone learns of it.
+    Broken {
+        daemon: String,
+        producer: String,
+    },
+}
+
+impl VirtualCluster {
+    pub(crate) fn new(imitation: Imitation, names: &[&str], now_us: u64) -> VirtualCluster {
+        VirtualCluster {
+            now_us,
+            imitation,
+            daemons: names.iter().map(|name| ((*name).to_owned(), Daemon::new(imitation))).collect(),
+            links: BTreeMap::new(),
+            next_link: 0,
+            mail: BTreeMap::new(),
+            next_mail: 0,
+            samples: Vec::new(),
+            ended: Vec::new(),
+        }
+    }
+
+    /// Sends a command to a daemon; `None` from one that is down.
+    pub(crate) fn request(&mut self, name: &str, command: &Command) -> Option<Reply> {
+        let attributes: Vec<_> = command.attributes.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let reply = self.daemons.get_mut(name)?.request(command.verb, &attributes, self.now_us);
+        self.act(name);
+        Some(reply)
+    }
+
+    /// Ends a daemon as a kill does.
+    pub(crate) fn kill(&mut self, name: &str) {
+        self.daemons.remove(name);
+        let broken: Vec<u64> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.collector == name || link.source == name)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in broken {
+            self.break_link(id, name);
+        }
+    }
+
+    /// Starts a daemon that is down, without configuration.
+    pub(crate) fn start(&mut self, name: &str) {
+        self.daemons.insert(name.to_owned(), Daemon::new(self.imitation));
+    }
+
+    /// Lets time pass.
+    pub(crate) fn run_for(&mut self, us: u64) {
+        let end_us = self.now_us + us;
+        loop {
+            let by_mail = self.mail.keys().next().map(|(at_us, _)| *at_us);
+            let by_clock = self.daemons.values().filter_map(Daemon::next_event_us).min();
+            let Some(next_us) = by_mail.into_iter().chain(by_clock).min().filter(|next_us| *next_us <= end_us) else {
+                break;
+            };
+            self.now_us = self.now_us.max(next_us);
+            if by_mail == Some(next_us) {
+                if let Some((_, mail)) = self.mail.pop_first() {
+                    self.deliver(mail);
+                }
+            } else {
+                self.tick();
+            }
+        }
+        self.now_us = end_us;
+    }
+
+    fn tick(&mut self) {
+        let due: Vec<String> = self
+            .daemons
+            .iter()
+            .filter(|(_, daemon)| daemon.next_event_us().is_some_and(|due_us| due_us <= self.now_us))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            if let Some(daemon) = self.daemons.get_mut(&name) {
+                daemon.tick(self.now_us);
+            }
+            self.act(&name);
+        }
+    }
+
+    fn post(&mut self, mail: Mail) {
+        self.mail.insert((self.now_us + LATENCY_US, self.next_mail), mail);
+        self.next_mail += 1;
+    }
+
+    fn deliver(&mut self, mail: Mail) {
+        match mail {
+            Mail::Connect { caller, producer, host, advertise } => self.connect(caller, producer, host, advertise),
+            Mail::Connected { link } => {
+                let Some(link) = self.links.get(&link) else { return };
+                let (daemon, producer) = match &link.advertiser {
+                    Some(advertiser) => (link.source.clone(), advertiser.clone()),
+                    None => (link.collector.clone(), link.producer.clone()),
+                };
+                self.tell(&daemon, |daemon, _| daemon.connected(&producer));
+            }
+            Mail::Refused { caller, producer } | Mail::Broken { daemon: caller, producer } => {
+                self.tell(&caller, |daemon, _| daemon.disconnected(&producer));
+            }
+            Mail::ReadDirectory { link, ticket } => {
+                let Some(source) = self.links.get(&link).and_then(|link| self.daemons.get(&link.source)) else {
+                    return;
+                };
+                let sets = read(&source.directory(self.now_us));
+                self.post(Mail::Listing { link, listing: Listing::Whole { ticket, sets } });
+            }
+            Mail::Listing { link, listing } => {
+                let Some(Link { collector, producer, .. }) = self.links.get(&link).cloned() else { return };
+                self.tell(&collector, |daemon, now_us| daemon.listing(&producer, listing, now_us));
+            }
+            Mail::SetDeleted { link, instance } => {
+                let Some(Link { collector, producer, .. }) = self.links.get(&link).cloned() else { return };
+                self.tell(&collector, |daemon, _| daemon.set_deleted(&producer, &instance));
+            }
+        }
+    }
+
+    fn tell(&mut self, name: &str, what: impl FnOnce(&mut Daemon, u64)) {
+        if let Some(daemon) = self.daemons.get_mut(name) {
+            what(daemon, self.now_us);
+            self.act(name);
+        }
+    }
+
+    fn connect(&mut self, caller: String, producer: String, host: String, advertise: bool) {
+        let link = if advertise {
+            let advertised =
+                self.daemons.get_mut(&host).and_then(|daemon| daemon.advertised(&caller, 1, Ipv4Addr::LOCALHOST));
+            advertised.map(|name| Link {
+                collector: host.clone(),
+                producer: name,
+                source: caller.clone(),
+                advertiser: Some(producer.clone()),
+            })
+        } else {
+            let is_up = self.daemons.contains_key(&host);
+            is_up.then(|| Link {
+                collector: caller.clone(),
+                producer: producer.clone(),
+                source: host.clone(),
+                advertiser: None,
+            })
+        };
+        let Some(link) = link else { return self.post(Mail::Refused { caller, producer }) };
+        let id = self.next_link;
+        self.next_link += 1;
+        self.links.insert(id, link);
+        self.post(Mail::Connected { link: id });
+        if advertise {
+            self.act(&host);
+        }
+    }
+
+    /// Ends a connection; the end that did not do it hears of it, and whoever advertised over it.
+    fn break_link(&mut self, id: u64, by: &str) {
+        let Some(link) = self.links.remove(&id) else { return };
+        if link.collector != by {
+            self.post(Mail::Broken { daemon: link.collector, producer: link.producer });
+        }
+        if let Some(advertiser) = link.advertiser.filter(|_| link.source != by) {
+            self.post(Mail::Broken { daemon: link.source, producer: advertiser });
+        }
+    }
+
+    /// Carries out what a daemon has done.
+    fn act(&mut self, name: &str) {
+        let Some(actions) = self.daemons.get_mut(name).map(Daemon::take_actions) else { return };
+        for action in actions {
+            match action {
+                Action::Connect { producer, host, advertise, .. } => {
+                    self.post(Mail::Connect { caller: name.to_owned(), producer, host, advertise });
+                }
+                Action::Disconnect { producer } => {
+                    if let Some(id) = self.link(name, &producer) {
+                        self.break_link(id, name);
+                    }
+                }
+                Action::ReadDirectory { producer, ticket } => {
+                    if let Some(link) = self.link(name, &producer) {
+                        self.post(Mail::ReadDirectory { link, ticket });
+                    }
+                }
+                Action::Announce { set, .. } => {
+                    for link in self.links_from(name) {
+                        self.post(Mail::Listing { link, listing: Listing::News(read(std::slice::from_ref(&set))) });
+                    }
+                }
+                Action::Withdraw { instance } => {
+                    for link in self.links_from(name) {
+                        self.post(Mail::SetDeleted { link, instance: instance.clone() });
+                    }
+                }
+                Action::Collected { producer, instance, sampled_us } => {
+                    let (collector, collected_us) = (name.to_owned(), self.now_us);
+                    self.samples.push(Sample { collector, producer, instance, sampled_us, collected_us });
+                }
+                Action::Exit { reason } => {
+                    self.ended.push((name.to_owned(), reason));
+                    self.kill(name);
+                    return;
+                }
+                Action::Listen { .. } | Action::SamplingStarted { .. } | Action::SamplingStopped { .. } => {}
+            }
+        }
+    }
+
+    /// The connection of a producer, or of an advertiser.
+    fn link(&self, daemon: &str, producer: &str) -> Option<u64> {
+        let found = self.links.iter().find(|(_, link)| {
+            (link.collector == daemon && link.producer == producer)
+                || (link.source == daemon && link.advertiser.as_deref() == Some(producer))
+        });
+        found.map(|(id, _)| *id)
+    }
+
+    fn links_from(&self, source: &str) -> Vec<u64> {
+        self.links.iter().filter(|(_, link)| link.source == source).map(|(id, _)| *id).collect()
+    }
+
+    /// The distinct sample times of a set that some of the daemons collected, with how many of them did.
+    pub(crate) fn times(&self, collectors: &[&str], instance: &str) -> BTreeMap<u64, usize> {
+        let samples = self.samples.iter().filter(|sample| sample.instance == instance);
+        let distinct: BTreeSet<(&str, u64)> = samples
+            .filter(|sample| collectors.contains(&sample.collector.as_str()))
+            .map(|sample| (sample.collector.as_str(), sample.sampled_us))
+            .collect();
+        let mut times = BTreeMap::new();
+        for (_, sampled_us) in distinct {
+            *times.entry(sampled_us).or_insert(0) += 1;
+        }
+        times
+    }
+}
+
+fn read(elements: &[String]) -> Vec<MetricSet> {
+    read_directory(directory_text(elements).as_bytes()).unwrap()
+}
