@@ -3,6 +3,7 @@
 use super::producers::{ProducerKind, ProducerSet, ProducerState, SetState};
 use super::request::Reply;
 use super::sets::MetricSet;
+use super::updaters::Updater;
 use super::{Action, Daemon};
 
 /// A directory, or news of one, from a producer.
@@ -74,6 +75,10 @@ impl Daemon {
             for instance in gone {
                 self.set_deleted(producer_name, &instance);
             }
+        }
+        if self.updaters.values().any(Updater::goes_by_hints) {
+            // A new hint may be a new schedule.
+            self.wake_at(now_us);
         }
         for set in sets {
             self.set_listed(producer_name, set, answered, now_us);

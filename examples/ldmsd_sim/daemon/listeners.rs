@@ -74,6 +74,7 @@ impl Daemon {
             return Err(Reply::error(errno::EBUSY, "The advertiser is already running."));
         }
         producer.start(now_us);
+        self.wake_at(now_us);
         Ok(Reply::ok())
     }
 

@@ -95,6 +95,9 @@ pub(crate) struct Daemon {
     services: Services,
     /// The number of the next [`Action::ReadDirectory`].
     next_ticket: u64,
+    /// No event is due before this time. It may be too early, never too late, so that a daemon with many thousand
+    /// producers need not look at all of them after each request.
+    wake_us: u64,
     actions: Vec<Action>,
 }
 
@@ -111,6 +114,7 @@ impl Daemon {
             listeners: BTreeMap::new(),
             services: Services::new(imitation),
             next_ticket: 1,
+            wake_us: u64::MAX,
             actions: Vec::new(),
         }
     }
@@ -193,17 +197,26 @@ impl Daemon {
         }
     }
 
-    /// When [`Daemon::tick`] has something to do next.
+    /// When [`Daemon::tick`] is to be called next. There may turn out to be nothing to do.
     pub(crate) fn next_event_us(&self) -> Option<u64> {
-        let producers = self.producers.values().filter_map(Producer::next_event_us);
-        let updaters = self.updaters.values().filter_map(|updater| self.next_tick_us(updater));
-        producers.chain(updaters).min()
+        (self.wake_us < u64::MAX).then_some(self.wake_us)
+    }
+
+    /// Something will be due at this time.
+    fn wake_at(&mut self, due_us: u64) {
+        self.wake_us = self.wake_us.min(due_us);
     }
 
     /// Does what is due: connection attempts, the end of a stop, updaters' ticks. Ticks that were missed are not made up for.
     pub(crate) fn tick(&mut self, now_us: u64) {
+        if now_us < self.wake_us {
+            return;
+        }
         self.tick_producers(now_us);
         self.tick_updaters(now_us);
+        let producers = self.producers.values().filter_map(Producer::next_event_us);
+        let updaters = self.updaters.values().filter_map(|updater| self.next_tick_us(updater));
+        self.wake_us = producers.chain(updaters).min().unwrap_or(u64::MAX);
     }
 }
 

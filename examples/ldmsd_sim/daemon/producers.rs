@@ -291,6 +291,7 @@ impl Daemon {
         }
         producer.reconnect_us = reconnect_us.unwrap_or(producer.reconnect_us);
         producer.start(now_us);
+        self.wake_at(now_us);
         Ok(Reply::ok())
     }
 
@@ -318,6 +319,7 @@ impl Daemon {
                 producer.state = ProducerState::Stopping;
                 producer.stopped_at_us = Some(now_us + STOPPING_US);
                 self.actions.push(Action::Disconnect { producer: name.to_owned() });
+                self.wake_at(now_us);
                 self.drop_sets(name);
             }
         }
@@ -337,6 +339,7 @@ impl Daemon {
                 all_were_stopped = false;
             }
         }
+        self.wake_at(now_us);
         // The 4.4 line answers 1 when one of them was running already, although it started the others (measured).
         let code = i32::from(self.imitation == Imitation::V44 && !all_were_stopped);
         Ok(Reply { code, text: None, json: false })

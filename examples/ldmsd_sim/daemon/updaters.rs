@@ -94,6 +94,11 @@ impl Updater {
             || self.matches.iter().any(|entry| entry.regex.is_match(if entry.by_schema { schema } else { instance }))
     }
 
+    /// Whether the hints of sets make schedules of their own.
+    pub(super) fn goes_by_hints(&self) -> bool {
+        self.running && (self.follows_hints || self.mode != Mode::Pull)
+    }
+
     /// The schedule on which a set is updated: that of its hint where the updater follows hints or is pushed to.
     fn schedule_of(&self, set: &ProducerSet) -> Schedule {
         let hint = set.source_hint.as_deref().and_then(hint_us);
@@ -236,6 +241,7 @@ impl Daemon {
         updater.follows_hints = follows_hints.unwrap_or(updater.follows_hints);
         updater.running = true;
         updater.ticked_us = now_us;
+        self.wake_at(now_us);
         Ok(Reply::ok())
     }
 
@@ -397,7 +403,7 @@ impl Daemon {
     /// The schedules on which an updater ticks: its own first, and those of the hints that it follows.
     fn schedules(&self, updater: &Updater) -> Vec<Schedule> {
         let mut schedules = vec![updater.schedule];
-        if updater.follows_hints || updater.mode != Mode::Pull {
+        if updater.goes_by_hints() {
             let of_hints: BTreeSet<Schedule> =
                 self.taken_sets(updater).map(|(_, _, set)| updater.schedule_of(set)).collect();
             schedules.extend(of_hints.into_iter().filter(|schedule| *schedule != updater.schedule));
