@@ -158,6 +158,9 @@ fn main() -> anyhow::Result<()> {
         Command::Down(simulation) => (simulation, Order::Down),
     };
     print!("{}", control::send(&simulation.dir, &order)?);
+    if matches!(order, Order::Down) {
+        control::wait_for_end(&simulation.dir)?;
+    }
     Ok(())
 }
 

@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -78,6 +78,16 @@ pub(crate) fn send(dir: &Path, order: &Order) -> anyhow::Result<String> {
         Some(error) => bail!(error),
         None => Ok(answer.text),
     }
+}
+
+/// Waits until the simulation of a directory, which has been told to end, has ended.
+pub(crate) fn wait_for_end(dir: &Path) -> anyhow::Result<()> {
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while socket_path(dir).exists() {
+        ensure!(Instant::now() < give_up, "the simulation does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// Obeys orders until one of them is to end.

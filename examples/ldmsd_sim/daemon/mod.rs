@@ -129,6 +129,15 @@ impl Daemon {
         self.actions.splice(0..0, actions);
     }
 
+    /// Carries out a command of a peer that is neither root nor the daemon's own user: most are refused.
+    pub(crate) fn unprivileged_request(&mut self, verb: Verb, attributes: &[(Attribute, &str)], now_us: u64) -> Reply {
+        if is_open_to_all(verb) {
+            self.request(verb, attributes, now_us)
+        } else {
+            Reply { code: 1, text: Some("Operation not permitted.".into()), json: false }
+        }
+    }
+
     /// Carries out a command of an authenticated, privileged peer.
     pub(crate) fn request(&mut self, verb: Verb, attributes: &[(Attribute, &str)], now_us: u64) -> Reply {
         let attributes = Attributes::new(attributes, &self.services.environment);
@@ -218,6 +227,43 @@ impl Daemon {
         let updaters = self.updaters.values().filter_map(|updater| self.next_tick_us(updater));
         self.wake_us = producers.chain(updaters).min().unwrap_or(u64::MAX);
     }
+}
+
+/// Whether any authenticated peer may use the verb (the wire specification, section 5.9).
+fn is_open_to_all(verb: Verb) -> bool {
+    use Verb::{
+        DaemonStatus, Example, MsgClientStats, MsgStats, PlugnSets, PlugnStatus, PrdcrHintTree, PrdcrListenStatus,
+        PrdcrStats, PrdcrStatus, Profiling, SetStats, StatsReset, StoreTimeStats, StreamPublish, StreamStatus,
+        StrgpPiStats, StrgpStatus, ThreadStats, UpdateTimeStats, UpdtrStatus, UpdtrTask, Usage, Version, XprtStats,
+    };
+    matches!(
+        verb,
+        Example
+            | PrdcrStatus
+            | PrdcrHintTree
+            | PrdcrListenStatus
+            | StrgpStatus
+            | StoreTimeStats
+            | StrgpPiStats
+            | UpdtrStatus
+            | UpdtrTask
+            | UpdateTimeStats
+            | PlugnStatus
+            | PlugnSets
+            | Usage
+            | DaemonStatus
+            | Version
+            | XprtStats
+            | ThreadStats
+            | PrdcrStats
+            | SetStats
+            | StatsReset
+            | Profiling
+            | StreamPublish
+            | StreamStatus
+            | MsgStats
+            | MsgClientStats
+    )
 }
 
 /// Whether a success counts in `cfg_cntr` (the wire specification, section 5.9).

@@ -60,6 +60,8 @@ pub(crate) enum NodeEvent {
     Request {
         connection: u64,
         address: Ipv4Addr,
+        /// Whether the peer is root, as far as its authentication tells.
+        privileged: bool,
         verb: Verb,
         attributes: Vec<(Attribute, String)>,
         answer: oneshot::Sender<Reply>,
@@ -356,12 +358,16 @@ impl Core {
                     self.daemon.disconnected(&producer);
                 }
             }
-            NodeEvent::Request { connection, address, verb, attributes, answer } => {
-                let reply = if verb == Verb::Advertise {
+            NodeEvent::Request { connection, address, privileged, verb, attributes, answer } => {
+                let reply = if verb == Verb::Advertise && privileged {
                     self.advertised(connection, address, &attributes)
                 } else {
                     let attributes: Vec<_> = attributes.iter().map(|(key, value)| (*key, value.as_str())).collect();
-                    let mut reply = self.daemon.request(verb, &attributes, now_us);
+                    let mut reply = if privileged {
+                        self.daemon.request(verb, &attributes, now_us)
+                    } else {
+                        self.daemon.unprivileged_request(verb, &attributes, now_us)
+                    };
                     if verb == Verb::Listen && reply.code == 0 && !self.listens() {
                         reply = Reply { code: 8, text: Some("Failed to listen".into()), json: false };
                     }

@@ -266,7 +266,8 @@ impl Peer {
     async fn ask_daemon(&self, verb: Verb, attributes: Vec<(Attribute, String)>) -> io::Result<Reply> {
         let (answer, reply) = oneshot::channel();
         let (connection, address) = (self.id, self.address);
-        self.tell(NodeEvent::Request { connection, address, verb, attributes, answer }).await?;
+        let privileged = self.handshake.peer().uid == 0;
+        self.tell(NodeEvent::Request { connection, address, privileged, verb, attributes, answer }).await?;
         reply.await.map_err(broken)
     }
 
