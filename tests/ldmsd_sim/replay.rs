@@ -1,6 +1,7 @@
 //! The simulated daemon answers recorded requests as the real daemon did that they were sent to.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use maestro::ldmsd::codec::{Frame, FrameBody, FrameDecoder, LdmsMessage, RecordAssembler, Request, Response};
 use maestro::ldmsd::{Attribute, Verb};
@@ -62,7 +63,17 @@ impl Replay {
 
     /// Plays one recording to the daemon and compares every answer.
     fn play(&mut self, recording: &str) {
+        self.play_while(recording, |_, _, _| {});
+    }
+
+    /// The same; `meanwhile` does what happened to the recorded daemon before a request, which it is told with how often
+    /// the same came before.
+    fn play_while(&mut self, recording: &str, meanwhile: impl Fn(&mut Daemon, &str, usize)) {
+        let mut times = BTreeMap::new();
         for (note, request, recorded) in requests(recording, self.imitation) {
+            let before = times.entry(note.clone()).or_insert(0);
+            meanwhile(&mut self.daemon, &note, *before);
+            *before += 1;
             let reply = match request {
                 None => Reply::error(38, "The request is not implemented"),
                 Some((verb, attributes)) => {
@@ -145,6 +156,10 @@ fn normal(mut value: Value) -> Value {
     match &mut value {
         Value::Array(elements) => elements.iter_mut().for_each(|element| *element = normal(element.take())),
         Value::Object(fields) => {
+            if fields.get("host").is_some_and(|host| host == "vm") {
+                // The recorded port of an advertised producer is an ephemeral one.
+                fields.insert("port".into(), Value::Null);
+            }
             for (key, field) in fields.iter_mut() {
                 let of_the_day = key == "libpath" || key.starts_with("timestamp.") || key.starts_with("duration.");
                 *field = match key.as_str() {
@@ -186,6 +201,14 @@ fn main_line_answers_as_recorded() {
     for recording in ["stream-msg-enable", "greeting", "bad-command", "prdcr", "updtr", "strgp", "auth_add-listen"] {
         aggregator.play(recording);
     }
+    // The sampler advertises itself between the requests, and goes away again.
+    aggregator.play_while("prdcr_listen", |daemon, note, before| match (note, before) {
+        ("prdcr_listen_status", 2) => {
+            assert_eq!(daemon.advertised("vm", 10412, Ipv4Addr::LOCALHOST).as_deref(), Some("vm:10412"));
+        }
+        ("prdcr_status", 1) => daemon.disconnected("vm:10412"),
+        _ => {}
+    });
     Replay::new(Imitation::Main).play("plugn");
     Replay::new(Imitation::Main).play("advertiser");
     Replay::new(Imitation::Main).play("status-unescaped-json");
