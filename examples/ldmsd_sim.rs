@@ -28,16 +28,17 @@ mod net;
 mod report;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tokio::net::UnixListener;
 
 use crate::cluster::{SimulatedCluster, config_of_word, configs_of_file};
 use crate::control::{Order, socket_path};
 use crate::daemon::Imitation;
-use crate::net::{Fault, FaultKind, now_us};
+use crate::net::{Fault, FaultKind, NodeConfig, now_us};
 
 /// Simulates a cluster of ldmsds.
 #[derive(Debug, Parser)]
@@ -137,9 +138,18 @@ struct MakeFault {
     kind: FaultKind,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::from_arg_matches(&Arguments::command().get_matches())?;
-    let (simulation, order) = match arguments.command {
+fn main() -> ExitCode {
+    match obey(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ldmsd_sim: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(command: Command) -> anyhow::Result<()> {
+    let (simulation, order) = match command {
         Command::Up(up) => return run(&up),
         Command::Kill(named) => (named.simulation, Order::Kill { names: named.names }),
         Command::Start(named) => (named.simulation, Order::Start { names: named.names }),
@@ -175,37 +185,47 @@ fn run(up: &Up) -> anyhow::Result<()> {
     }
     let dir = &up.simulation.dir;
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
-        let listener = control_socket(dir)?;
-        let cluster = SimulatedCluster::start(configs)?;
-        std::fs::write(dir.join("ready"), format!("{}\n", std::process::id()))?;
-        println!("{} daemons are up", cluster.slots.len());
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            () = control::serve(listener, cluster) => {}
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        std::fs::remove_file(dir.join("ready"))?;
-        std::fs::remove_file(socket_path(dir))?;
-        Ok(())
-    })
+    let runs = std::os::unix::net::UnixStream::connect(socket_path(dir)).is_ok();
+    ensure!(!runs, "a simulation runs in {} already", dir.display());
+    // A simulation that was killed leaves its files.
+    clean(dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = runtime.block_on(simulate(configs, dir));
+    clean(dir)?;
+    outcome
 }
 
-/// The control socket, in place of one that a killed simulation has left.
-fn control_socket(dir: &Path) -> anyhow::Result<UnixListener> {
+async fn simulate(configs: Vec<NodeConfig>, dir: &Path) -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let path = socket_path(dir);
-    let runs = std::os::unix::net::UnixStream::connect(&path).is_ok();
-    ensure!(!runs, "a simulation runs in {} already", dir.display());
-    for left_over in [&path, &dir.join("ready")] {
-        match std::fs::remove_file(left_over) {
+    let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    let cluster = SimulatedCluster::start(configs)?;
+    println!("{} daemons are up", cluster.slots.len());
+    std::fs::write(ready_path(dir), format!("{}\n", std::process::id()))?;
+    tokio::select! {
+        () = control::serve(listener, cluster) => {}
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(())
+}
+
+/// The file that says that all daemons listen; it holds the process id.
+fn ready_path(dir: &Path) -> PathBuf {
+    dir.join("ready")
+}
+
+/// Removes what a simulation keeps in its directory, the control socket last: its end is the simulation's.
+fn clean(dir: &Path) -> anyhow::Result<()> {
+    for path in [ready_path(dir), socket_path(dir)] {
+        match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove {}", left_over.display()));
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
             }
             _ => {}
         }
     }
-    UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))
+    Ok(())
 }
 
 /// A time, in microseconds since 1970, from `30s` (so long ago) or `1795327738.5`.

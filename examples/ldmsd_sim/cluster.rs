@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use maestro::cluster::Cluster;
 use maestro::ldmsd::auth::AuthMethod;
 use maestro::notation::{Name, hostlist};
 use maestro::spec::read_cluster;
@@ -160,6 +161,7 @@ pub(crate) fn configs_of_file(path: &Path, imitation: Imitation) -> anyhow::Resu
         eprintln!("{diagnostic}");
     }
     let cluster = cluster.context("the cluster cannot be read")?;
+    let levels = levels(&cluster);
     let mut configs = Vec::new();
     for daemon in cluster.daemons.values() {
         let mut endpoints: Vec<_> = daemon.endpoints.iter().filter(|endpoint| endpoint.xprt == "sock").collect();
@@ -174,11 +176,28 @@ pub(crate) fn configs_of_file(path: &Path, imitation: Imitation) -> anyhow::Resu
         configs.push(NodeConfig {
             name: daemon.name.clone(),
             host: daemon.host.clone(),
+            level: levels.get(&daemon.name).copied().unwrap_or(0),
             imitation,
             endpoints: addresses,
         });
     }
     Ok(configs)
+}
+
+/// The level of each aggregator: one more than the highest of those that it collects from.
+fn levels(cluster: &Cluster) -> BTreeMap<Name, usize> {
+    let groups = cluster.groups.values();
+    let mut levels: BTreeMap<Name, usize> =
+        groups.clone().flat_map(|group| &group.aggregators).map(|name| (name.clone(), 1)).collect();
+    // Each pass settles one level more; groups that collect from each other in a circle end it too.
+    for _ in 0..cluster.groups.len() {
+        for group in groups.clone() {
+            let below = group.producers.values().filter_map(|producer| levels.get(&producer.daemon));
+            let level = below.max().map_or(1, |highest| highest + 1);
+            levels.extend(group.aggregators.iter().map(|name| (name.clone(), level)));
+        }
+    }
+    levels
 }
 
 /// A daemon without a YAML, from `NAME=HOST:PORT`.
@@ -190,5 +209,5 @@ pub(crate) fn config_of_word(word: &str, imitation: Imitation) -> anyhow::Result
     };
     let (name, host, port) = read().with_context(|| format!("`{word}` is not NAME=HOST:PORT"))?;
     let endpoint = ListenAddress { host: host.clone(), port, auth: AuthMethod::None };
-    Ok(NodeConfig { name, host, imitation, endpoints: vec![endpoint] })
+    Ok(NodeConfig { name, host, level: 0, imitation, endpoints: vec![endpoint] })
 }

@@ -52,11 +52,11 @@ pub(crate) async fn status(cluster: &SimulatedCluster) -> Vec<DaemonReport> {
             .collect();
         collects.sort();
         let collection = collections.get(name).cloned().unwrap_or_default();
-        let collects_something = collection.level > 0 || !producers.is_empty();
+        let level = slot.config.level.max(collection.level).max(usize::from(!producers.is_empty()));
         reports.push(DaemonReport {
             name: name.to_string(),
             state: slot.state(),
-            level: collection.level.max(usize::from(collects_something)),
+            level,
             producers: producers.len(),
             collects: collects.iter().map(Name::to_string).collect(),
             ready_sets: producers.iter().map(|producer| producer.ready_sets).sum(),

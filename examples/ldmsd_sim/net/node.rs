@@ -33,6 +33,8 @@ pub(crate) struct NodeConfig {
     pub(crate) name: Name,
     /// The host that it believes to run on.
     pub(crate) host: String,
+    /// 0 for a sampler, 1 for who collects from samplers, and so on, as far as it is known beforehand.
+    pub(crate) level: usize,
     pub(crate) imitation: Imitation,
     /// Where it listens; the first is the one that it advertises, and its authentication is the default.
     pub(crate) endpoints: Vec<ListenAddress>,
