@@ -1,12 +1,18 @@
 //! A running simulation, driven over the wire by the library's client and from outside by its own commands.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Program, Output, Stdio};
 use std::time::Duration;
 
 use maestro::ldmsd::auth::{Auth, AuthMethod, Credentials};
 use maestro::ldmsd::client::{Client, ClientError, ConnectOptions};
-use maestro::ldmsd::codec::Response;
+use maestro::ldmsd::codec::record::MAX_RECORD_BYTES;
+use maestro::ldmsd::codec::transport::Rail;
+use maestro::ldmsd::codec::{
+    ConnectMessage, Frame, FrameBody, FrameDecoder, LdmsMessage, RecordAssembler, Request, Response,
+};
 use maestro::ldmsd::status::{ListenerStatus, ProducerStatus};
 use maestro::ldmsd::{Attribute, Command, Numbering, Verb};
 use serde_json::Value;
@@ -141,6 +147,60 @@ async fn until_state(client: &Client, name: &str, wanted: &str) {
         .await;
 }
 
+/// A client that does nothing of its own accord: it neither authenticates nor sorts answers.
+struct BareClient {
+    stream: TcpStream,
+    frames: FrameDecoder,
+}
+
+impl BareClient {
+    fn connect(port: u16, auth_plugin: &str) -> BareClient {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let mut client = BareClient { stream, frames: FrameDecoder::new() };
+        let hello = ConnectMessage { auth_plugin: auth_plugin.into(), rail: Some(Rail::single(1, rand::random())) };
+        client.write(FrameBody::Connect(hello.encode()));
+        assert!(matches!(client.frame(), Some(FrameBody::Accepted(_))));
+        client.write(FrameBody::AckAccepted);
+        client
+    }
+
+    fn write(&mut self, body: FrameBody) {
+        self.stream.write_all(&Frame::new(1, body).encode()).unwrap();
+    }
+
+    fn send(&mut self, request: &Request) {
+        for record in request.encode().records(MAX_RECORD_BYTES) {
+            self.write(FrameBody::SendRecv(LdmsMessage::Send(record).encode()));
+        }
+    }
+
+    /// The next frame, unless there is silence.
+    fn frame(&mut self) -> Option<FrameBody> {
+        let mut bytes = [0; 4096];
+        loop {
+            if let Some(frame) = self.frames.next_frame().unwrap() {
+                return Some(frame.body);
+            }
+            match self.stream.read(&mut bytes) {
+                Ok(length) if length > 0 => self.frames.push(&bytes[..length]),
+                _ => return None,
+            }
+        }
+    }
+
+    /// The next answer of one record, unless there is silence.
+    fn answer(&mut self) -> Option<Response> {
+        loop {
+            let FrameBody::SendRecv(payload) = self.frame()? else { continue };
+            if let LdmsMessage::Send(record) = LdmsMessage::decode(&payload).unwrap() {
+                let message = RecordAssembler::new(MAX_RECORD_BYTES, MAX_RECORD_BYTES).push(&record).unwrap();
+                return Some(Response::decode(&message.unwrap()).unwrap());
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_aggregator_collects_and_its_gaps_are_known() {
     let simulation = Simulation::start("main").await;
@@ -227,6 +287,8 @@ async fn an_aggregator_above_follows_sets_that_appear_and_vanish() {
     until_state(&aggregator, "s1", "CONNECTED READY").await;
     assert_eq!(aggregator.directory(PATIENCE).await.unwrap().len(), 1);
 
+    // Without an updater that looks, the aggregator has to be told.
+    ask(&aggregator, command(Verb::UpdtrStop, "u")).await;
     let sampler = simulation.sampler().await;
     ask(&sampler, command(Verb::Stop, "meminfo")).await;
     ask(&sampler, command(Verb::Term, "meminfo")).await;
@@ -301,6 +363,9 @@ async fn a_secret_is_asked_for() {
 
     connect_with(simulation.sampler.number(), method(&wrong)).await.expect_err("the secret is wrong");
     connect_with(simulation.sampler.number(), AuthMethod::None).await.expect_err("there is no secret");
+    let mut intruder = BareClient::connect(simulation.sampler.number(), "ovis");
+    intruder.send(&Request::from_command(&Command::new(Verb::DaemonStatus), Numbering::V45, 1).unwrap());
+    assert_eq!(intruder.answer(), None, "who has not proved to know the secret gets no answer");
     let sampler = connect_with(simulation.sampler.number(), method(&right)).await.unwrap();
     ask(&sampler, Command::new(Verb::DaemonStatus)).await;
 
@@ -395,6 +460,10 @@ async fn faults_show_in_the_answers() {
     fault(&["off"]);
 
     fault(&["--verb", "greeting", "swap"]);
+    let mut bare = BareClient::connect(simulation.sampler.number(), "none");
+    bare.send(&Request::from_command(&greet("a"), Numbering::V45, 1).unwrap());
+    bare.send(&Request::from_command(&greet("b"), Numbering::V45, 2).unwrap());
+    assert_eq!([bare.answer().unwrap().msg_no, bare.answer().unwrap().msg_no], [2, 1]);
     let answers = client.request_all(vec![greet("a"), greet("b")], PATIENCE).await.unwrap();
     assert_eq!(answers.iter().map(|answer| answer.text().into_owned()).collect::<Vec<_>>(), ["Hello 'a'", "Hello 'b'"]);
     fault(&["off"]);
