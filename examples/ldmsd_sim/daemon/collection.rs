@@ -1,6 +1,8 @@
 //! What comes in over the connections to producers, and the daemon's copies of their metric sets.
 
-use super::producers::{ProducerKind, ProducerSet, ProducerState, SetState};
+use std::collections::BTreeSet;
+
+use super::producers::{ProducerSet, ProducerState, SetState};
 use super::request::Reply;
 use super::sets::MetricSet;
 use super::updaters::Updater;
@@ -17,25 +19,24 @@ pub(crate) enum Listing {
 
 impl Daemon {
     /// The connection to a producer is made and authenticated.
-    pub(crate) fn connected(&mut self, producer: &str) {
-        let Some(state) = self.producers.get_mut(producer).map(|producer| (&mut producer.state, producer.kind)) else {
-            return;
-        };
-        let (ProducerState::Connecting, kind) = (*state.0, state.1) else { return };
-        *state.0 = ProducerState::Connected;
-        if kind != ProducerKind::Advertiser && kind != ProducerKind::Bridge {
-            self.read_directory(producer);
+    pub(crate) fn connected(&mut self, name: &str) {
+        let Some(producer) = self.producers.get_mut(name) else { return };
+        if producer.state == ProducerState::Connecting {
+            producer.state = ProducerState::Connected;
+            if producer.is_collected() {
+                self.read_directory(name);
+            }
         }
     }
 
     /// The connection to a producer could not be made, or has broken.
-    pub(crate) fn disconnected(&mut self, producer: &str) {
-        self.drop_sets(producer);
-        let Some(producer) = self.producers.get_mut(producer) else { return };
-        match (producer.state, producer.kind) {
-            (ProducerState::Standby, _) => producer.state = ProducerState::Stopped,
-            (ProducerState::Connecting | ProducerState::Connected, _) => producer.state = ProducerState::Disconnected,
-            _ => {}
+    pub(crate) fn disconnected(&mut self, name: &str) {
+        self.drop_sets(name);
+        let Some(producer) = self.producers.get_mut(name) else { return };
+        match producer.state {
+            ProducerState::Standby => producer.state = ProducerState::Stopped,
+            ProducerState::Connecting | ProducerState::Connected => producer.state = ProducerState::Disconnected,
+            ProducerState::Stopped | ProducerState::Disconnected | ProducerState::Stopping => {}
         }
     }
 
@@ -70,8 +71,9 @@ impl Daemon {
             Listing::News(sets) => (0, sets),
         };
         if answered > 0 {
+            let listed: BTreeSet<&str> = sets.iter().map(|set| set.instance.as_str()).collect();
             let gone: Vec<String> =
-                producer.sets.keys().filter(|name| !sets.iter().any(|set| set.instance == **name)).cloned().collect();
+                producer.sets.keys().filter(|name| !listed.contains(name.as_str())).cloned().collect();
             for instance in gone {
                 self.set_deleted(producer_name, &instance);
             }
