@@ -73,7 +73,7 @@ impl Daemon {
         if producer.state != ProducerState::Stopped {
             return Err(Reply::error(errno::EBUSY, "The advertiser is already running."));
         }
-        producer.start(now_us);
+        producer.start(name, now_us);
         self.wake_at(now_us);
         Ok(Reply::ok())
     }
