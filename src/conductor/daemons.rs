@@ -12,8 +12,10 @@ use crate::desired::{Change, Ledger, Step, Subject};
 use crate::ldmsd::{Numbering, Observation};
 use crate::notation::Name;
 
-/// Losses that are remembered, and for how long: a daemon that flaps waits longer for its work.
-const LOSSES_KEPT: usize = 8;
+/// Losses that are remembered, and for how long: a daemon that flaps waits longer for its work. A few
+/// within minutes are a restart, or an operator at work.
+const LOSSES_KEPT: usize = 10;
+const LOSSES_FORGIVEN: usize = 3;
 const LOSS_WINDOW_US: u64 = 600_000_000;
 /// The longest that a flapping aggregator waits.
 const LONGEST_TRUST_DELAY_US: u64 = 300_000_000;
@@ -100,12 +102,12 @@ impl DaemonState {
             ready.into_iter().map(|name| (name.clone(), before.get(name).copied().unwrap_or(now.mono_us))).collect();
     }
 
-    /// How long it has to stay up before it is trusted: doubled for each loss of the last minutes.
+    /// How long it has to stay up before it is trusted: doubled for each loss of the last minutes beyond a few.
     fn trust_delay_us(&mut self, base_us: u64, now: Now) -> u64 {
         while self.losses.front().is_some_and(|at| now.mono_us.saturating_sub(*at) > LOSS_WINDOW_US) {
             self.losses.pop_front();
         }
-        let doublings = self.losses.len().saturating_sub(1);
+        let doublings = self.losses.len().saturating_sub(LOSSES_FORGIVEN);
         base_us.saturating_mul(1 << doublings).min(LONGEST_TRUST_DELAY_US.max(base_us))
     }
 }
