@@ -14,29 +14,9 @@ check() {
     "$@"
 }
 
-# Installs the Debian package $2 unless there is a program or a file $1.
-need() {
-    if command -v "$1" >/dev/null || [ -e "$1" ]; then return; fi
-    step="installing $2 for $1"
-    echo "run.sh: $step"
-    local as_root=()
-    if [ "$(id -u)" -ne 0 ]; then as_root=(sudo); fi
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$2" && return
-    # The lists of packages may be missing or old.
-    "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$2"
-}
-
-PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
-if ! command -v cargo >/dev/null; then
-    step="looking for cargo: install Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer (https://rustup.rs)"
-    exit 1
-fi
-need cc build-essential
-need protoc protobuf-compiler
-# Definitions that the definitions of etcd build on; protoc looks for them next to itself.
-need "$(dirname "$(command -v protoc)")/../include/google/protobuf/descriptor.proto" libprotobuf-dev
-need etcd etcd-server
+step="finding or installing what is needed"
+. tests/prerequisites.sh
+need_all
 
 check cargo fmt --all --check
 check cargo clippy --all-targets --locked -- -D warnings
