@@ -17,6 +17,9 @@ use crate::notation::Name;
 const LOSSES_KEPT: usize = 10;
 const LOSSES_FORGIVEN: usize = 3;
 const LOSS_WINDOW_US: u64 = 600_000_000;
+/// How often, at most, everything that cannot be observed is sent again because somebody else changes a daemon:
+/// it may be another maestro, which would do the same.
+const DOUBT_AGAIN_US: u64 = 60_000_000;
 /// The longest that a flapping aggregator waits.
 const LONGEST_TRUST_DELAY_US: u64 = 300_000_000;
 
@@ -44,6 +47,8 @@ pub(super) struct DaemonState {
     pid: Option<u32>,
     cfg_cntr: Option<u64>,
     losses: VecDeque<u64>,
+    /// When its ledger was last thrown away because somebody else had changed it.
+    doubted_us: Option<u64>,
 }
 
 /// Whether a daemon can be worked with.
@@ -83,6 +88,7 @@ impl DaemonState {
             pid: None,
             cfg_cntr: None,
             losses: VecDeque::new(),
+            doubted_us: None,
         }
     }
 
@@ -175,6 +181,9 @@ impl Conductor {
     ) {
         let group = self.relations.group_of(name).cloned();
         let placed = group.as_ref().and_then(|group| self.groups.get(group)).is_some_and(GroupState::is_placed);
+        let others_up = group.as_ref().and_then(|group| self.cluster.groups.get(group)).is_some_and(|config| {
+            config.aggregators.iter().any(|other| other != name && self.health(other) == Health::Up)
+        });
         let base_us = self.settings.return_delay_us;
         let Some(state) = self.daemons.get_mut(name) else { return };
         let other_process = matches!((state.pid, pid), (Some(before), Some(after)) if before != after);
@@ -195,7 +204,11 @@ impl Conductor {
         state.observed = Observation::default();
         state.ready_since.clear();
         state.take_in(observed, now);
-        if placed {
+        if placed && !others_up {
+            state.trusted = true;
+            self.report(Notice::OnlyOneBack { aggregator: name.clone() });
+            self.dirty_groups.extend(group);
+        } else if placed {
             let delay_us = state.trust_delay_us(base_us, now);
             if let Some(group) = group {
                 self.timers.insert((now.mono_us + delay_us, Timer::Trust(name.clone(), session)));
@@ -226,10 +239,19 @@ impl Conductor {
     }
 
     pub(super) fn daemon_observed(&mut self, name: &Name, session: u64, observed: Observed, now: Now) {
-        if let Some(state) = self.daemons.get_mut(name).filter(|state| state.session == session) {
-            state.take_in(observed, now);
-            self.touch(name);
+        let Some(state) = self.daemons.get_mut(name).filter(|state| state.session == session) else { return };
+        // Our own commands are counted in what was observed after them, so these are somebody else's.
+        let changed_by_another = observed.cfg_cntr.is_some() && observed.cfg_cntr != state.cfg_cntr;
+        let long_ago = state.doubted_us.is_none_or(|at_us| now.mono_us >= at_us + DOUBT_AGAIN_US);
+        if changed_by_another && long_ago && state.in_flight.is_none() {
+            state.ledger = Ledger::doubtful();
+            state.doubted_us = Some(now.mono_us);
+            self.report(Notice::ChangedByAnother { daemon: name.clone() });
         }
+        if let Some(state) = self.daemons.get_mut(name) {
+            state.take_in(observed, now);
+        }
+        self.touch(name);
     }
 
     pub(super) fn daemon_done(

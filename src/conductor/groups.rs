@@ -307,6 +307,11 @@ impl Conductor {
         nobody_left: bool,
     ) {
         for (aggregator, reason) in lost {
+            if nobody_left {
+                let producers = self.groups.get(group).map_or(0, |state| state.owners.len());
+                self.report(Notice::NobodyLeft { aggregator, reason, group: group.clone(), producers });
+                continue;
+            }
             let mut taken_by = BTreeMap::new();
             for ((from, to), producers) in lost_to {
                 if *from == aggregator {
@@ -314,10 +319,6 @@ impl Conductor {
                 }
             }
             self.report(Notice::AggregatorLost { aggregator, reason, taken_by });
-            if nobody_left {
-                let producers = self.groups.get(group).map_or(0, |state| state.owners.len());
-                self.report(Notice::NobodyLeft { group: group.clone(), producers });
-            }
         }
     }
 

@@ -58,6 +58,10 @@ pub enum Notice {
     },
     /// An aggregator was lost, and no other of its group is left.
     NobodyLeft {
+        /// The aggregator.
+        aggregator: Name,
+        /// Why.
+        reason: DownReason,
         /// The group.
         group: Name,
         /// How many producers are collected by nobody.
@@ -69,6 +73,16 @@ pub enum Notice {
         aggregator: Name,
         /// In how many seconds.
         trusted_in_s: u64,
+    },
+    /// A lost aggregator answers again, and no other of its group does.
+    OnlyOneBack {
+        /// The aggregator.
+        aggregator: Name,
+    },
+    /// Somebody else has changed a daemon.
+    ChangedByAnother {
+        /// The daemon.
+        daemon: Name,
     },
     /// Producers go from one aggregator to another, hand over first.
     Moving {
@@ -167,14 +181,21 @@ impl fmt::Display for Notice {
                 let producers: usize = taken_by.values().sum();
                 write!(f, "its {producers} producers go to {}", Loads(taken_by))
             }
-            Notice::NobodyLeft { group, producers } => {
-                write!(f, "no aggregator of {group} is left: {producers} producers are not collected")
+            Notice::NobodyLeft { aggregator, reason, group, producers } => {
+                write!(f, "aggregator {aggregator} {reason}; no other of {group} is left: ")?;
+                write!(f, "{producers} producers are not collected")
             }
             Notice::AggregatorBack { aggregator, trusted_in_s } => {
                 write!(
                     f,
                     "aggregator {aggregator} is back; it gets its work when it has stayed up for {trusted_in_s} s"
                 )
+            }
+            Notice::OnlyOneBack { aggregator } => {
+                write!(f, "aggregator {aggregator} is back, the only one of its group: it takes all producers at once")
+            }
+            Notice::ChangedByAnother { daemon } => {
+                write!(f, "somebody else has changed {daemon}: making sure that it is as configured")
             }
             Notice::Moving { from, to, producers } => {
                 write!(f, "handing over {producers} producers from {from} to {to}")
