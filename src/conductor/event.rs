@@ -90,7 +90,7 @@ pub enum DownReason {
 impl fmt::Display for DownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DownReason::Unreachable(text) => write!(f, "cannot connect: {text}"),
+            DownReason::Unreachable(text) => write!(f, "cannot be reached: {text}"),
             DownReason::ConnectionLost(text) => write!(f, "connection lost: {text}"),
             DownReason::Silent(text) => write!(f, "does not answer: {text}"),
         }

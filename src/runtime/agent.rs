@@ -95,7 +95,7 @@ impl Agent {
                     pause = FIRST_PAUSE;
                     self.serve(&client).await
                 }
-                Err(error) => DownReason::Unreachable(format!("{error:#}")),
+                Err(error) => DownReason::Unreachable(error.to_string()),
             };
             let daemon = self.target.daemon.clone();
             if self.events.send(Event::Down { daemon, reason }).await.is_err() {
