@@ -9,7 +9,7 @@ pub(crate) mod etcd;
 pub(crate) mod proxy;
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -26,13 +26,10 @@ pub(crate) struct FreePort {
 
 impl FreePort {
     pub(crate) fn reserve() -> FreePort {
-        let reservations = std::env::temp_dir().join("maestro-test-ports");
-        std::fs::create_dir_all(&reservations).expect("a directory for the reservations");
         for _ in 0..1000 {
             let port = rand::random_range(PORTS);
-            let path = reservations.join(port.to_string());
-            let Ok(reservation) = File::options().create(true).append(true).open(path) else { continue };
-            if reservation.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            let Some(reservation) = reserve(&port.to_string()) else { continue };
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
                 return FreePort { port, _reservation: reservation };
             }
         }
@@ -49,6 +46,44 @@ impl FreePort {
     }
 }
 
+/// 254 loopback addresses, all ports of which are free for one test, as long as the guard lives.
+pub(crate) struct LoopbackNetwork {
+    second: u8,
+    third: u8,
+    _reservation: File,
+}
+
+impl LoopbackNetwork {
+    pub(crate) fn reserve() -> LoopbackNetwork {
+        for _ in 0..1000 {
+            let (second, third) = (rand::random_range(100..250), rand::random());
+            if let Some(reservation) = reserve(&format!("127.{second}.{third}")) {
+                return LoopbackNetwork { second, third, _reservation: reservation };
+            }
+        }
+        panic!("no free loopback network");
+    }
+
+    /// The first three numbers of the addresses, as `127.100.0`.
+    pub(crate) fn prefix(&self) -> String {
+        format!("127.{}.{}", self.second, self.third)
+    }
+
+    /// The address of a host.
+    pub(crate) fn address(&self, host: u8) -> String {
+        Ipv4Addr::new(127, self.second, self.third, host).to_string()
+    }
+}
+
+/// Takes a name that no other test has, unless one has it.
+fn reserve(name: &str) -> Option<File> {
+    let reservations = std::env::temp_dir().join("maestro-test-ports");
+    std::fs::create_dir_all(&reservations).expect("a directory for the reservations");
+    let reservation = File::options().create(true).append(true).open(reservations.join(name)).ok()?;
+    reservation.try_lock().ok()?;
+    Some(reservation)
+}
+
 /// A process that ends with its guard.
 pub(crate) struct Process(Child);
 
@@ -62,6 +97,17 @@ impl Process {
     /// Whether it is still running.
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.0.id())]).status();
+        assert!(kill.is_ok_and(|status| status.success()), "cannot send {name}");
+    }
+
+    /// Its exit code, or `None` where a signal ended it.
+    pub(crate) async fn exit_code_within(&mut self, deadline: Duration) -> Option<i32> {
+        eventually("the program has ended", deadline, async || self.0.try_wait().ok().flatten()).await.code()
     }
 }
 

@@ -1,0 +1,23 @@
+//! The programs as an operator runs them: real processes, a real etcd, and a simulated cluster on loopback.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails in a test fails the test")]
+
+#[path = "programs/authentication.rs"]
+mod authentication;
+#[path = "programs/balance.rs"]
+mod balance;
+#[path = "programs/command_line.rs"]
+mod command_line;
+#[path = "programs/failover.rs"]
+mod failover;
+#[path = "programs/loading.rs"]
+mod loading;
+#[path = "programs/mistakes.rs"]
+mod mistakes;
+#[path = "programs/site.rs"]
+mod site;
+#[path = "programs/sources.rs"]
+mod sources;
+#[path = "programs/stopping.rs"]
+mod stopping;
+mod support;

@@ -1,0 +1,76 @@
+//! From daemons without configuration to a cluster at rest.
+
+use maestro::ldmsd::Verb;
+use maestro::ldmsd::status::{StoragePolicyState, StoragePolicyStatus};
+
+use crate::site::Site;
+
+#[tokio::test]
+async fn an_empty_cluster_is_configured_and_then_left_alone() {
+    let site = Site::start().await;
+    let _etcd = site.start_etcd().await;
+    site.load("cluster.yaml");
+    let mut maestro = site.maestro(&["--cluster", "etcd.yaml", "--log-level", "debug"]);
+    maestro.until_balanced("agg-1 3, agg-2 3, agg-3 2").await;
+    site.until_home().await;
+
+    let reports = site.reports();
+    for aggregator in ["agg-1", "agg-2", "agg-3"] {
+        assert_eq!(reports[aggregator].producers, 8, "each aggregator knows all producers");
+    }
+    for sampler in 1..=8 {
+        assert_eq!(reports[&format!("sampler-{sampler}")].own_sets, 2);
+    }
+    site.until_sampled_every("meminfo", 200_000).await;
+    site.until_sampled_every("loadavg", 1_000_000).await;
+    let policies: Vec<StoragePolicyStatus> = site.ask("top", Verb::StrgpStatus).await;
+    let running: Vec<&str> = policies
+        .iter()
+        .filter(|policy| policy.state == StoragePolicyState::Running)
+        .map(|policy| policy.name.as_str())
+        .collect();
+    assert_eq!(running, ["load", "memory"]);
+
+    // At rest, nothing is sent but questions.
+    let (sent, counters) = (maestro.sent(), site.change_counters().await);
+    assert!(!sent.is_empty());
+    site.until_samples(200).await;
+    assert_eq!(maestro.sent(), sent);
+    assert_eq!(site.change_counters().await, counters);
+}
+
+/// What somebody does behind maestro's back is put right, which also shows that a cluster at rest is still watched.
+#[tokio::test]
+async fn a_producer_that_somebody_stops_is_started_again() {
+    let site = Site::start().await;
+    let mut maestro = site.maestro(&["--ldms_config", "cluster.yaml"]);
+    maestro.until_balanced("agg-1 3, agg-2 3, agg-3 2").await;
+    site.until_home().await;
+    site.stop_producer("agg-2", "sampler-5-ep").await;
+    site.until("sampler-5 is not collected", |reports| reports["agg-2"].collects.len() == 2).await;
+    site.until_home().await;
+}
+
+#[tokio::test]
+async fn daemons_of_release_4_4_are_balanced() {
+    start_and_fail_over("4.4").await;
+}
+
+#[tokio::test]
+async fn daemons_of_release_4_5_are_balanced() {
+    start_and_fail_over("4.5").await;
+}
+
+async fn start_and_fail_over(version: &str) {
+    let site = Site::imitating(version).await;
+    let mut maestro = site.maestro(&["--ldms_config", "cluster.yaml"]);
+    maestro.until_balanced("agg-1 3, agg-2 3, agg-3 2").await;
+    site.until_home().await;
+    site.until_sampled_every("meminfo", 200_000).await;
+    site.order("kill", &["agg-3"]);
+    site.until_placed([&[1, 2, 3, 7], &[4, 5, 6, 8], &[]]).await;
+    site.order("start", &["agg-3"]);
+    site.until_home().await;
+    maestro.until_log("WARN aggregator agg-3 connection lost").await;
+    assert!(!maestro.log().contains("refuses"), "{}", maestro.log());
+}
