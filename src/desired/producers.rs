@@ -39,7 +39,8 @@ pub(super) fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Le
     }
     for name in &config.retired {
         match observed.producers.get(name).map(|found| found.state) {
-            Some(ProducerState::Stopped) => {
+            // It cannot be deleted before the updaters have let it go.
+            Some(ProducerState::Stopped) if !observed.updaters.values().any(|u| u.producers.contains(name)) => {
                 let delete = Command::new(Verb::PrdcrDel).with(Attribute::Name, name);
                 changes.push(Change::visible(Subject::Producer(name.clone()), vec![delete.into()]));
             }

@@ -152,3 +152,51 @@ fn a_line_of_options_is_passed_on_as_it_stands() {
         &"config name=loadavg schema=loadavg producer=${HOSTNAME} instance=${HOSTNAME}/loadavg perm=0777".to_owned()
     ));
 }
+
+/// An aggregator without producers of its own, and what it shows: one has left the configuration, an updater lists it.
+fn retired_case() -> (DaemonConfig, Observation) {
+    let status = r#"[{"name":"gone","type":"active","host":"h","port":1,"transport":"sock","reconnect_us":"1000000","state":"STOPPED","sets":[]}]"#;
+    let updaters = r#"[{"name":"updtr_0","interval":"1000000","offset":"0","sync":"true","mode":"Pull","auto":"false","state":"RUNNING","producers":[{"name":"gone","host":"h","port":1,"transport":"sock","state":"STOPPED"}]}]"#;
+    let observed = Observation {
+        producers: Observation::producers_from(crate::ldmsd::status::parse(status).unwrap()),
+        updaters: Observation::updaters_from(crate::ldmsd::status::parse(updaters).unwrap(), Vec::new()),
+        ..Observation::default()
+    };
+    let updater = UpdaterWanted {
+        name: "updtr_0".into(),
+        mode: crate::cluster::UpdaterMode::Pull,
+        interval: crate::notation::Interval::from_us(1_000_000),
+        offset: None,
+        perm: None,
+        producers: vec![".*".into()],
+        matches: Vec::new(),
+    };
+    let retired = [Name::from("gone")].into();
+    (DaemonConfig { updaters: vec![updater], retired, ..DaemonConfig::default() }, observed)
+}
+
+#[test]
+fn a_producer_that_left_is_deleted_when_its_updater_has_let_it_go() {
+    let (config, mut observed) = retired_case();
+    let sent = |observed: &Observation| -> Vec<String> {
+        let changes = changes(&config, observed, &Ledger::default(), Numbering::V45);
+        changes.into_iter().flat_map(|change| change.steps).map(|step| step.command.to_string()).collect()
+    };
+    assert_eq!(
+        sent(&observed),
+        [
+            "updtr_add name=updtr_0.1 interval=1000000",
+            "updtr_prdcr_add name=updtr_0.1 regex=.*",
+            "updtr_prdcr_del name=updtr_0.1 regex=^gone$",
+            "updtr_start name=updtr_0.1",
+            "updtr_stop name=updtr_0",
+            "updtr_del name=updtr_0",
+        ]
+    );
+    let mut updater = observed.updaters.remove(&Name::from("updtr_0")).unwrap();
+    updater.producers.clear();
+    observed.updaters.insert("updtr_0.1".into(), updater);
+    assert_eq!(sent(&observed), ["prdcr_del name=gone"]);
+    observed.producers.clear();
+    assert_eq!(sent(&observed), [""; 0]);
+}

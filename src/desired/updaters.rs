@@ -18,15 +18,17 @@ use crate::notation::Name;
 
 pub(super) fn changes(config: &DaemonConfig, observed: &Observation, changes: &mut Vec<Change>) {
     for wanted in &config.updaters {
-        let covered = covered(wanted, config);
         let ours: Vec<(&Name, &ObservedUpdater)> =
             observed.updaters.iter().filter(|(name, _)| belongs_to(name, &wanted.name)).collect();
-        let right = ours.iter().find(|(_, found)| is_right(wanted, found, covered.as_ref())).map(|(name, _)| *name);
+        let right = ours.iter().find(|(_, found)| is_right(wanted, found, config)).map(|(name, _)| *name);
         let mut steps = Vec::new();
         match right {
             Some(name) if observed.updaters[name].running => {}
             Some(name) => steps.push(Command::new(Verb::UpdtrStart).with(Attribute::Name, name).into()),
-            None => steps.extend(add(&free_name(&wanted.name, observed), wanted)),
+            None => {
+                let retired = config.retired.iter().filter(|name| observed.producers.contains_key(*name));
+                steps.extend(add(&free_name(&wanted.name, observed), wanted, retired));
+            }
         }
         for (name, _) in ours.iter().filter(|(name, _)| Some(*name) != right) {
             steps.extend(remove(name));
@@ -66,23 +68,28 @@ fn free_name(name: &Name, observed: &Observation) -> Name {
         .unwrap_or_else(|| name.clone())
 }
 
-/// The producers of the aggregator that an updater is for; `None` where an expression is beyond us.
-fn covered<'a>(wanted: &UpdaterWanted, config: &'a DaemonConfig) -> Option<BTreeSet<&'a Name>> {
-    let expressions: Vec<::regex::Regex> =
-        wanted.producers.iter().map(|text| ::regex::Regex::new(text)).collect::<Result<_, _>>().ok()?;
-    Some(config.producers.keys().filter(|name| expressions.iter().any(|e| e.is_match(name))).collect())
+/// Whether an updater has every producer of the aggregator that it is for. Expressions are compiled only where a
+/// producer is missing, and one that is beyond us decides nothing.
+fn covers(wanted: &UpdaterWanted, found: &ObservedUpdater, config: &DaemonConfig) -> bool {
+    let missing: Vec<&Name> = config.producers.keys().filter(|name| !found.producers.contains(*name)).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let compiled: Result<Vec<::regex::Regex>, _> = wanted.producers.iter().map(|e| ::regex::Regex::new(e)).collect();
+    let Ok(expressions) = compiled else { return true };
+    !missing.iter().any(|name| expressions.iter().any(|expression| expression.is_match(name)))
 }
 
-fn is_right(wanted: &UpdaterWanted, found: &ObservedUpdater, covered: Option<&BTreeSet<&Name>>) -> bool {
+fn is_right(wanted: &UpdaterWanted, found: &ObservedUpdater, config: &DaemonConfig) -> bool {
     let interval = wanted.interval.us().is_none_or(|interval_us| interval_us == found.interval_us);
     let offset = match &wanted.offset {
         None => found.offset_us.is_none_or(|offset_us| offset_us == 0),
         Some(offset) => offset.us().is_none_or(|offset_us| found.offset_us == Some(offset_us)),
     };
-    let covers = covered.is_none_or(|covered| covered.iter().all(|name| found.producers.contains(*name)));
     interval
         && offset
-        && covers
+        && covers(wanted, found, config)
+        && found.producers.is_disjoint(&config.retired)
         && found.mode == wanted.observed_mode()
         && in_effect(&found.matches) == in_effect(&wanted.matches)
 }
@@ -92,7 +99,9 @@ fn in_effect(matches: &[(String, String)]) -> BTreeSet<&(String, String)> {
     if matches.iter().any(|(_, regex)| regex == ".*") { BTreeSet::new() } else { matches.iter().collect() }
 }
 
-fn add(name: &Name, wanted: &UpdaterWanted) -> Vec<Step> {
+/// A producer that has left the configuration can only be deleted when no updater lists it (section 4), so it is
+/// taken out again where the expressions match it, too.
+fn add<'a>(name: &Name, wanted: &UpdaterWanted, retired: impl Iterator<Item = &'a Name>) -> Vec<Step> {
     let add = Command::new(Verb::UpdtrAdd)
         .with(Attribute::Name, name)
         .with(Attribute::Interval, &wanted.interval)
@@ -111,6 +120,9 @@ fn add(name: &Name, wanted: &UpdaterWanted) -> Vec<Step> {
         .producers
         .iter()
         .map(|regex| Command::new(Verb::UpdtrPrdcrAdd).with(Attribute::Name, name).with(Attribute::Regex, regex));
+    let without = alternations(retired.map(Name::as_str))
+        .into_iter()
+        .map(|regex| Command::new(Verb::UpdtrPrdcrDel).with(Attribute::Name, name).with(Attribute::Regex, regex));
     let matches = wanted.matches.iter().map(|(field, regex)| {
         Command::new(Verb::UpdtrMatchAdd)
             .with(Attribute::Name, name)
@@ -118,7 +130,7 @@ fn add(name: &Name, wanted: &UpdaterWanted) -> Vec<Step> {
             .with(Attribute::Match, field)
     });
     let start = Command::new(Verb::UpdtrStart).with(Attribute::Name, name);
-    std::iter::once(add).chain(producers).chain(matches).chain([start]).map(Step::from).collect()
+    std::iter::once(add).chain(producers).chain(without).chain(matches).chain([start]).map(Step::from).collect()
 }
 
 fn remove(name: &Name) -> [Step; 2] {
