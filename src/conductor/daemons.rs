@@ -40,8 +40,8 @@ pub(super) struct DaemonState {
     /// It has been as configured, as far as it lets itself be, since it last came up.
     pub(super) configured_once: bool,
     pub(super) last_poll_us: u64,
-    /// Since when each producer has been seen ready, without a break.
-    pub(super) ready_since: BTreeMap<Name, u64>,
+    /// What has been seen of the sets of each producer.
+    pub(super) readiness: BTreeMap<Name, Readiness>,
     /// Whether it may be given work; an aggregator that returned has to stay first.
     pub(super) trusted: bool,
     pid: Option<u32>,
@@ -49,6 +49,17 @@ pub(super) struct DaemonState {
     losses: VecDeque<u64>,
     /// When its ledger was last thrown away because somebody else had changed it.
     doubted_us: Option<u64>,
+}
+
+/// How far a daemon has come with the sets of a producer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Readiness {
+    /// How many sets are ready.
+    pub(super) sets: usize,
+    /// Since when so many have been ready, without a break.
+    pub(super) since_us: u64,
+    /// When the daemon last told.
+    pub(super) seen_us: u64,
 }
 
 /// Whether a daemon can be worked with.
@@ -83,7 +94,7 @@ impl DaemonState {
             settled: false,
             configured_once: false,
             last_poll_us: 0,
-            ready_since: BTreeMap::new(),
+            readiness: BTreeMap::new(),
             trusted: false,
             pid: None,
             cfg_cntr: None,
@@ -100,12 +111,23 @@ impl DaemonState {
         if let Some(cfg_cntr) = observed.cfg_cntr {
             self.cfg_cntr = Some(cfg_cntr);
         }
+        let told: Vec<Name> = match &observed.producers {
+            Some(producers) => producers.keys().cloned().collect(),
+            None => observed.some_producers.keys().cloned().collect(),
+        };
         observed.update(&mut self.observed);
-        let ready: Vec<&Name> =
-            self.observed.producers.iter().filter(|(_, producer)| producer.is_ready()).map(|(name, _)| name).collect();
-        let before = std::mem::take(&mut self.ready_since);
-        self.ready_since =
-            ready.into_iter().map(|name| (name.clone(), before.get(name).copied().unwrap_or(now.mono_us))).collect();
+        for name in told {
+            self.note_readiness(name, now);
+        }
+        let known = &self.observed.producers;
+        self.readiness.retain(|name, _| known.contains_key(name));
+    }
+
+    fn note_readiness(&mut self, name: Name, now: Now) {
+        let sets = self.observed.producers.get(&name).map_or(0, |producer| producer.ready_sets().count());
+        let same = |before: &Readiness| sets > 0 && sets <= before.sets;
+        let since_us = self.readiness.get(&name).filter(|before| same(before)).map_or(now.mono_us, |b| b.since_us);
+        self.readiness.insert(name, Readiness { sets, since_us, seen_us: now.mono_us });
     }
 
     /// How long it has to stay up before it is trusted: doubled for each loss of the last minutes beyond a few.
@@ -202,7 +224,7 @@ impl Conductor {
         state.settled = false;
         state.configured_once = false;
         state.observed = Observation::default();
-        state.ready_since.clear();
+        state.readiness.clear();
         state.take_in(observed, now);
         if placed && !others_up {
             state.trusted = true;
@@ -281,7 +303,7 @@ impl Conductor {
         state.settled = false;
         state.trusted = false;
         state.configured_once = false;
-        state.ready_since.clear();
+        state.readiness.clear();
         if before == Health::Down {
             return;
         }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::notice::Notice;
 use super::{Conductor, Now, Timer};
 use crate::cluster::{AggregatorGroup, Updater};
+use crate::ldmsd::observation::ObservedProducer;
 use crate::notation::{Interval, Name};
 
 /// A set is not updated during its first second; a little more for the tick itself.
@@ -109,12 +110,15 @@ impl Conductor {
         let Some(found) = source.observed.producers.get(producer).filter(|found| found.state.is_started()) else {
             return Verdict::Gone;
         };
-        if !found.is_ready() {
+        let Some(readiness) = source.readiness.get(producer).filter(|seen| seen.seen_us >= leaving.since_us) else {
+            // Counts of producers do not tell that sets became ready: what is known may be old, and is asked for.
+            return Verdict::Wait(now.mono_us + PATIENCE_US);
+        };
+        if readiness.sets == 0 {
             // Nothing is collected here, so there is nothing to lose.
             return Verdict::Stop;
         }
-        let ready_since = self.daemons.get(owner).and_then(|daemon| daemon.ready_since.get(producer)).copied();
-        match ready_since {
+        match self.taken_over_since(producer, found, owner) {
             Some(since_us) => {
                 let updated_us = since_us + FIRST_UPDATE_US.max(2 * slowest_interval_us(&config.updaters));
                 let earliest_us = updated_us.max(now.mono_us);
@@ -124,6 +128,14 @@ impl Conductor {
             None if now.mono_us >= leaving.since_us + PATIENCE_US => Verdict::Abandon,
             None => Verdict::Wait(leaving.since_us + PATIENCE_US),
         }
+    }
+
+    /// Since when every set that is ready on the former owner has been so on the new one.
+    fn taken_over_since(&self, producer: &Name, former: &ObservedProducer, owner: &Name) -> Option<u64> {
+        let owner = self.daemons.get(owner).filter(|daemon| daemon.is_up())?;
+        let ready: BTreeSet<&str> = owner.observed.producers.get(producer)?.ready_sets().collect();
+        let readiness = owner.readiness.get(producer)?;
+        former.ready_sets().all(|set| ready.contains(set)).then_some(readiness.since_us)
     }
 
     /// How long until the updater that fetches from `aggregator` is far from its ticks.

@@ -48,6 +48,13 @@ impl ObservedProducer {
     pub fn is_ready(&self) -> bool {
         self.state == ProducerState::Connected && !self.sets.is_empty() && self.sets.iter().all(|set| set.ready)
     }
+
+    /// The sets that are ready to be updated, by name. Others may never be: those that no updater takes, and
+    /// those whose name the daemon has from another producer already.
+    pub fn ready_sets(&self) -> impl Iterator<Item = &str> {
+        let connected = self.state == ProducerState::Connected;
+        self.sets.iter().filter(move |set| connected && set.ready).map(|set| set.instance.as_str())
+    }
 }
 
 /// A metric set of a producer.
