@@ -15,4 +15,5 @@ mod support;
 #[path = "ldmsd_sim/timing.rs"]
 mod timing;
 #[path = "ldmsd_sim/virtual_cluster.rs"]
+#[allow(dead_code, reason = "the simulation of the control loop uses the rest")]
 mod virtual_cluster;

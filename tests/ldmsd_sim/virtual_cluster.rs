@@ -33,6 +33,8 @@ pub(crate) struct VirtualCluster {
     /// What is under way, by the time of its arrival.
     mail: BTreeMap<(u64, u64), Mail>,
     next_mail: u64,
+    /// Daemons that neither answer nor end, with what waits for them.
+    hung: BTreeMap<String, Vec<Mail>>,
     pub(crate) samples: Vec<Sample>,
     /// Daemons that have ended by themselves, with the reason.
     pub(crate) ended: Vec<(String, &'static str)>,
@@ -95,9 +97,15 @@ impl VirtualCluster {
             next_link: 0,
             mail: BTreeMap::new(),
             next_mail: 0,
+            hung: BTreeMap::new(),
             samples: Vec::new(),
             ended: Vec::new(),
         }
+    }
+
+    /// A daemon that is up.
+    pub(crate) fn daemon(&self, name: &str) -> Option<&Daemon> {
+        self.daemons.get(name)
     }
 
     /// Sends a command to a daemon; `None` from one that is down.
@@ -111,6 +119,7 @@ impl VirtualCluster {
     /// Ends a daemon as a kill does.
     pub(crate) fn kill(&mut self, name: &str) {
         self.daemons.remove(name);
+        self.hung.remove(name);
         let broken: Vec<u64> = self
             .links
             .iter()
@@ -127,12 +136,41 @@ impl VirtualCluster {
         self.daemons.insert(name.to_owned(), Daemon::new(self.imitation));
     }
 
+    /// Holds a daemon as SIGSTOP does: its connections stay, and nothing happens on them.
+    pub(crate) fn hang(&mut self, name: &str) {
+        if self.daemons.contains_key(name) {
+            self.hung.entry(name.to_owned()).or_default();
+        }
+    }
+
+    pub(crate) fn is_hung(&self, name: &str) -> bool {
+        self.hung.contains_key(name)
+    }
+
+    /// Lets a held daemon go on, first with what has arrived meanwhile.
+    pub(crate) fn resume(&mut self, name: &str) {
+        for mail in self.hung.remove(name).unwrap_or_default() {
+            self.deliver(mail);
+        }
+    }
+
+    /// When something will happen in the cluster.
+    pub(crate) fn next_event_us(&self) -> Option<u64> {
+        let by_mail = self.mail.keys().next().map(|(at_us, _)| *at_us);
+        by_mail.into_iter().chain(self.next_tick_us()).min()
+    }
+
+    fn next_tick_us(&self) -> Option<u64> {
+        let awake = self.daemons.iter().filter(|(name, _)| !self.hung.contains_key(*name));
+        awake.filter_map(|(_, daemon)| daemon.next_event_us()).min()
+    }
+
     /// Lets time pass.
     pub(crate) fn run_for(&mut self, us: u64) {
         let end_us = self.now_us + us;
         loop {
             let by_mail = self.mail.keys().next().map(|(at_us, _)| *at_us);
-            let by_clock = self.daemons.values().filter_map(Daemon::next_event_us).min();
+            let by_clock = self.next_tick_us();
             let Some(next_us) = by_mail.into_iter().chain(by_clock).min().filter(|next_us| *next_us <= end_us) else {
                 break;
             };
@@ -152,7 +190,10 @@ impl VirtualCluster {
         let due: Vec<String> = self
             .daemons
             .iter()
-            .filter(|(_, daemon)| daemon.next_event_us().is_some_and(|due_us| due_us <= self.now_us))
+            .filter(|(name, daemon)| {
+                let is_due = daemon.next_event_us().is_some_and(|due_us| due_us <= self.now_us);
+                is_due && !self.hung.contains_key(*name)
+            })
             .map(|(name, _)| name.clone())
             .collect();
         for name in due {
@@ -169,6 +210,10 @@ impl VirtualCluster {
     }
 
     fn deliver(&mut self, mail: Mail) {
+        if let Some(waiting) = self.recipient(&mail).and_then(|name| self.hung.get_mut(&name)) {
+            waiting.push(mail);
+            return;
+        }
         match mail {
             Mail::Connect { caller, producer, host, advertise } => self.connect(caller, producer, host, advertise),
             Mail::Connected { link } => {
@@ -186,7 +231,7 @@ impl VirtualCluster {
                 let Some(source) = self.links.get(&link).and_then(|link| self.daemons.get(&link.source)) else {
                     return;
                 };
-                let sets = read(&source.directory(self.now_us));
+                let sets = source.directory_sets(self.now_us);
                 self.post(Mail::Listing { link, listing: Listing::Whole { ticket, sets } });
             }
             Mail::Listing { link, listing } => {
@@ -197,6 +242,23 @@ impl VirtualCluster {
                 let Some(Link { collector, producer, .. }) = self.links.get(&link).cloned() else { return };
                 self.tell(&collector, |daemon, _| daemon.set_deleted(&producer, &instance));
             }
+        }
+    }
+
+    /// Whom a message is for; nobody if its connection is gone.
+    fn recipient(&self, mail: &Mail) -> Option<String> {
+        let link = |id: &u64| self.links.get(id);
+        match mail {
+            Mail::Connect { host, .. } => Some(host.clone()),
+            Mail::Refused { caller: daemon, .. } | Mail::Broken { daemon, .. } => Some(daemon.clone()),
+            Mail::ReadDirectory { link: id, .. } => link(id).map(|link| link.source.clone()),
+            Mail::Listing { link: id, .. } | Mail::SetDeleted { link: id, .. } => {
+                link(id).map(|link| link.collector.clone())
+            }
+            Mail::Connected { link: id } => link(id).map(|link| match link.advertiser {
+                Some(_) => link.source.clone(),
+                None => link.collector.clone(),
+            }),
         }
     }
 

@@ -154,13 +154,21 @@ impl Daemon {
 
     /// The elements of the daemon's directory: its own sets and its copies of others'.
     pub(crate) fn directory(&self, now_us: u64) -> Vec<String> {
-        let own = self.plugins.values().filter_map(|plugin| plugin.current_set(now_us)).map(|set| set.to_json('L'));
-        let copies = self
-            .producers
-            .values()
-            .flat_map(|producer| producer.sets.values())
-            .filter(|set| set.state.is_exported())
-            .map(|set| set.copy.to_json('R'));
-        own.chain(copies).collect()
+        let own = self.own_current_sets(now_us).map(|set| set.to_json('L'));
+        own.chain(self.copied_sets().map(|set| set.to_json('R'))).collect()
+    }
+
+    /// The same as values, for a reader in the same process.
+    pub(crate) fn directory_sets(&self, now_us: u64) -> Vec<MetricSet> {
+        self.own_current_sets(now_us).chain(self.copied_sets().cloned()).collect()
+    }
+
+    fn own_current_sets(&self, now_us: u64) -> impl Iterator<Item = MetricSet> {
+        self.plugins.values().filter_map(move |plugin| plugin.current_set(now_us))
+    }
+
+    fn copied_sets(&self) -> impl Iterator<Item = &MetricSet> {
+        let sets = self.producers.values().flat_map(|producer| producer.sets.values());
+        sets.filter(|set| set.state.is_exported()).map(|set| &set.copy)
     }
 }

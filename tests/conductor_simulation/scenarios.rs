@@ -1,0 +1,157 @@
+//! Single faults, with what an operator may count on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use maestro::cluster::Cluster;
+use maestro::conductor::Notice;
+use maestro::ldmsd::Verb;
+use maestro::notation::Name;
+
+use super::clusters::{fixture, generated};
+use super::world::{SECOND_US, World};
+use crate::daemon::Imitation;
+
+/// A world in which all is well.
+fn calm(seed: u64, cluster: Cluster) -> World {
+    let mut world = World::new(seed, Imitation::Main, cluster);
+    world.start_maestro();
+    world.run_for(20 * SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    world
+}
+
+fn name(text: &str) -> Name {
+    Name::from(text)
+}
+
+/// How often each producer of a group runs on the aggregators that are up, and how many run on each of them.
+fn running(world: &mut World, group: &str) -> (BTreeMap<Name, usize>, BTreeMap<Name, usize>) {
+    let group = world.cluster.groups[&name(group)].clone();
+    let (mut of_producer, mut of_aggregator) = (BTreeMap::new(), BTreeMap::new());
+    for aggregator in group.aggregators.iter().filter(|aggregator| world.is_up(aggregator)).cloned().collect::<Vec<_>>()
+    {
+        let started = world.producers_on(&aggregator).into_iter().filter(|(_, found)| found.state.is_started());
+        for (producer, _) in started {
+            *of_producer.entry(producer).or_default() += 1;
+            *of_aggregator.entry(aggregator.clone()).or_default() += 1;
+        }
+    }
+    (of_producer, of_aggregator)
+}
+
+fn violations(world: &World) -> &[String] {
+    &world.history.violations
+}
+
+#[test]
+fn the_rest_of_a_large_group_shares_a_lost_aggregators_work_at_once() {
+    let mut world = calm(1, generated(60, 5, 2));
+    let begin_us = world.now_us();
+    world.kill(&name("l1-agg-2"));
+    world.run_for(SECOND_US);
+    let (of_producer, of_aggregator) = running(&mut world, "l1-agg-[1-5]");
+    assert_eq!(of_producer.len(), 60);
+    assert!(of_producer.values().all(|count| *count == 1), "{of_producer:?}");
+    assert_eq!(of_aggregator.values().copied().collect::<Vec<_>>(), [15, 15, 15, 15]);
+    let stops = world.history.commands_since(begin_us).filter(|sent| sent.command.verb == Verb::PrdcrStop);
+    assert_eq!(stops.count(), 0, "who is collected already stays where it is");
+    assert_eq!(violations(&world), [""; 0]);
+}
+
+#[test]
+fn an_aggregator_that_returns_gets_its_work_back_without_a_lost_sample() {
+    for seed in 0..5 {
+        let mut world = calm(seed, generated(12, 3, 1));
+        world.kill(&name("l1-agg-1"));
+        world.run_for(10 * SECOND_US);
+        world.restart(&name("l1-agg-1"));
+        let returned_us = world.now_us();
+        world.run_for(30 * SECOND_US);
+        assert_eq!(world.faults_of_state(), [""; 0]);
+        assert_eq!(world.lost_samples(returned_us), [""; 0]);
+        let moved = world.history.notices.iter().filter(|(_, notice)| matches!(notice, Notice::Moved { .. })).count();
+        assert_eq!(moved, 2, "from each of the two others");
+        assert_eq!(violations(&world), [""; 0]);
+    }
+}
+
+#[test]
+fn a_hung_aggregator_that_wakes_keeps_nothing_and_stops_nothing_early() {
+    for seed in 0..5 {
+        let mut world = calm(seed, fixture("basic-current"));
+        let hung_us = world.now_us();
+        world.hang(&name("l1-agg-1"));
+        world.run_for(5 * SECOND_US);
+        world.resume(&name("l1-agg-1"));
+        world.run_for(3 * SECOND_US);
+        let stops = world.history.commands_since(hung_us).filter(|sent| sent.command.verb == Verb::PrdcrStop);
+        assert!(stops.map(|sent| &sent.daemon).all(|daemon| *daemon == name("l1-agg-1")));
+        world.run_for(40 * SECOND_US);
+        assert_eq!(world.faults_of_state(), [""; 0]);
+        assert_eq!(violations(&world), [""; 0]);
+    }
+}
+
+#[test]
+fn an_aggregator_that_flaps_moves_its_producers_a_few_times_only() {
+    let mut world = calm(1, fixture("basic-current"));
+    let flapping = name("l1-agg-2");
+    for _ in 0..60 {
+        world.kill(&flapping);
+        world.run_for(SECOND_US);
+        world.restart(&flapping);
+        world.run_for(9 * SECOND_US);
+    }
+    let moves = world.history.notices.iter().filter(|(_, notice)| matches!(notice, Notice::Moving { .. })).count();
+    assert!(moves <= 4, "{moves} moves in ten minutes");
+    let size = world.conductor_size();
+    assert!(size < 300_000, "the conductor has grown to {size}");
+    world.run_for(400 * SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    assert_eq!(violations(&world), [""; 0]);
+}
+
+#[test]
+fn what_a_daemon_refuses_is_told_once_tried_seldom_and_stops_nothing_else() {
+    for verb in [Verb::StrgpAdd, Verb::UpdtrAdd, Verb::Load] {
+        let mut world = World::new(1, Imitation::Main, fixture("basic-current"));
+        let refusing = name("l2-agg");
+        world.refuse(&refusing, verb);
+        world.start_maestro();
+        world.run_for(120 * SECOND_US);
+
+        let refused = world.history.commands.iter().filter(|sent| sent.refused);
+        let commands: Vec<String> = refused.map(|sent| sent.command.to_string()).collect();
+        for command in commands.iter().collect::<BTreeSet<_>>() {
+            let tries = commands.iter().filter(|tried| *tried == command).count();
+            assert!((5..=8).contains(&tries), "{command}: {tries} tries in two minutes");
+        }
+        let told = world.history.notices.iter().filter(|(_, notice)| matches!(notice, Notice::Refused { .. })).count();
+        assert!(told >= 1);
+        let (of_producer, _) = running(&mut world, "l2-agg");
+        assert_eq!(of_producer.len(), 3, "producers run in spite of {verb}");
+        let others = world.faults_of_state();
+        assert!(!others.is_empty() && others.iter().all(|fault| fault.contains("l2-agg")), "{others:?}");
+
+        world.accept(&refusing);
+        world.run_for(100 * SECOND_US);
+        assert_eq!(world.faults_of_state(), [""; 0]);
+        assert_eq!(violations(&world), [""; 0]);
+    }
+}
+
+#[test]
+fn a_new_maestro_adopts_what_it_finds_while_an_aggregator_is_down() {
+    let mut world = calm(1, fixture("basic-current"));
+    world.kill(&name("l1-agg-3"));
+    world.run_for(20 * SECOND_US);
+    let owners = world.owners();
+    let begin_us = world.now_us();
+    world.start_maestro();
+    world.run_for(30 * SECOND_US);
+    assert_eq!(world.owners(), owners);
+    let moved = world.history.commands_since(begin_us).filter(|sent| {
+        matches!(sent.command.verb, Verb::PrdcrStop | Verb::PrdcrStartRegex | Verb::PrdcrStart | Verb::UpdtrAdd)
+    });
+    assert_eq!(moved.count(), 0);
+}
