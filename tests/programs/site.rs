@@ -63,7 +63,18 @@ pub(crate) struct Report {
 struct SetGaps {
     sampler: String,
     level: usize,
+    samples: usize,
+    missed: usize,
     collectors: Vec<String>,
+}
+
+/// What became of the samples of one sampler.
+#[derive(Debug, Default)]
+pub(crate) struct Fate {
+    pub(crate) samples: usize,
+    /// How many nobody collected.
+    pub(crate) missed: usize,
+    pub(crate) collectors: BTreeSet<String>,
 }
 
 impl Site {
@@ -180,17 +191,20 @@ impl Site {
         reports.into_iter().map(|report| (report.name.clone(), report)).collect()
     }
 
-    /// Which of the first-level aggregators have collected samples of each sampler that were taken since then.
-    pub(crate) fn collectors_since(&self, since: SystemTime) -> BTreeMap<String, BTreeSet<&'static str>> {
+    /// What became of the samples of each sampler that were taken since then, on the first level of aggregators. The
+    /// youngest do not count: they are on their way.
+    pub(crate) fn fates_since(&self, since: SystemTime) -> BTreeMap<String, Fate> {
         let since_s = since.duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-        let gaps = self.order("gaps", &["--since", &since_s.to_string(), "--margin", "0s", "--json"]);
+        let gaps = self.order("gaps", &["--since", &since_s.to_string(), "--margin", "1s", "--json"]);
         let gaps: Vec<SetGaps> = serde_json::from_str(&gaps).unwrap();
-        let mut collectors: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
         for set in gaps.into_iter().filter(|set| set.level == 1) {
-            let known = DAEMONS.iter().filter(|daemon| set.collectors.iter().any(|name| name == *daemon));
-            collectors.entry(set.sampler).or_default().extend(known);
+            let fate = fates.entry(set.sampler).or_default();
+            fate.samples += set.samples;
+            fate.missed += set.missed;
+            fate.collectors.extend(set.collectors);
         }
-        collectors
+        fates
     }
 
     /// Waits until the reports are as wanted.

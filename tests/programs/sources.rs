@@ -44,7 +44,11 @@ async fn a_file_is_followed_and_a_mistake_in_it_changes_nothing() {
     site.write("cluster.yaml", &[FASTER]);
     site.until_sampled_every("meminfo", 500_000).await;
 
-    // A sampler less: its producer goes, and the others are shared anew.
+    // A sampler less: its producer goes from all aggregators, and the others are shared anew.
     site.write("cluster.yaml", &[("sampler-[1-8]", "sampler-[1-7]"), ("NETWORK.[1-8]", "NETWORK.[1-7]"), FASTER]);
+    site.until("nobody knows sampler-8", |reports| {
+        ["agg-1", "agg-2", "agg-3"].iter().all(|aggregator| reports[*aggregator].producers == 7)
+    })
+    .await;
     site.until_placed([&[1, 2, 3], &[4, 5], &[6, 7]]).await;
 }
