@@ -178,12 +178,12 @@ impl fmt::Display for Notice {
                 if taken_by.is_empty() {
                     return f.write_str("no producer has to move");
                 }
-                let producers: usize = taken_by.values().sum();
-                write!(f, "its {producers} producers go to {}", Loads(taken_by))
+                let producers = Producers(taken_by.values().sum());
+                write!(f, "others take its {producers}: {}", Loads(taken_by))
             }
             Notice::NobodyLeft { aggregator, reason, group, producers } => {
                 write!(f, "aggregator {aggregator} {reason}; no other of {group} is left: ")?;
-                write!(f, "{producers} producers are not collected")
+                write!(f, "nobody collects its {}", Producers(*producers))
             }
             Notice::AggregatorBack { aggregator, trusted_in_s } => {
                 write!(
@@ -198,9 +198,9 @@ impl fmt::Display for Notice {
                 write!(f, "somebody else has changed {daemon}: making sure that it is as configured")
             }
             Notice::Moving { from, to, producers } => {
-                write!(f, "handing over {producers} producers from {from} to {to}")
+                write!(f, "handing over {} from {from} to {to}", Producers(*producers))
             }
-            Notice::Moved { from, to, producers } => write!(f, "{producers} producers went from {from} to {to}"),
+            Notice::Moved { from, to, producers } => write!(f, "{} went from {from} to {to}", Producers(*producers)),
             Notice::MoveAbandoned { producer, from, to } => {
                 write!(f, "{to} cannot collect {producer}, which {from} can: it stays there")
             }
@@ -234,6 +234,15 @@ fn meaning(code: i32) -> &'static str {
         22 => "invalid value",
         38 => "not implemented",
         _ => "error",
+    }
+}
+
+/// `1 producer`, `2 producers`
+struct Producers(usize);
+
+impl fmt::Display for Producers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} producer{}", self.0, if self.0 == 1 { "" } else { "s" })
     }
 }
 

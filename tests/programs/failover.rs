@@ -17,12 +17,12 @@ async fn the_work_of_a_killed_aggregator_moves_and_comes_home_with_it() {
     let (site, mut maestro) = balanced(&[]).await;
     site.order("kill", &["agg-2"]);
     site.until_placed([&[1, 2, 3, 4], &[], &[5, 6, 7, 8]]).await;
-    maestro.until_log("its 3 producers go to agg-1 1, agg-3 2").await;
+    maestro.until_log("others take its 3 producers: agg-1 1, agg-3 2").await;
 
     site.order("start", &["agg-2"]);
     maestro.until_log("aggregator agg-2 is back").await;
     site.until_home().await;
-    maestro.until_log("handing over 1 producers from agg-1 to agg-2").await;
+    maestro.until_log("handing over 1 producer from agg-1 to agg-2").await;
     maestro.until_log("handing over 2 producers from agg-3 to agg-2").await;
     assert_eq!(site.reports()["agg-2"].producers, 8, "it knows all producers again");
 }
@@ -83,7 +83,7 @@ async fn the_last_aggregator_collects_everything() {
     site.order("kill", &["agg-[1-2]"]);
     site.until_placed([&[], &[], &[1, 2, 3, 4, 5, 6, 7, 8]]).await;
     site.order("kill", &["agg-3"]);
-    maestro.until_log("no other of agg-[1-3] is left: 8 producers are not collected").await;
+    maestro.until_log("no other of agg-[1-3] is left: nobody collects its 8 producers").await;
     site.order("start", &["agg-[1-3]"]);
     site.until_home().await;
 }
