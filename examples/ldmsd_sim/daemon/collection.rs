@@ -159,6 +159,7 @@ impl Daemon {
     }
 
     /// The same as values, for a reader in the same process.
+    #[allow(dead_code, reason = "for simulations of a whole cluster on a virtual clock")]
     pub(crate) fn directory_sets(&self, now_us: u64) -> Vec<MetricSet> {
         self.own_current_sets(now_us).chain(self.copied_sets().cloned()).collect()
     }
