@@ -40,7 +40,7 @@ pub(super) struct GroupState {
 #[derive(PartialEq, Eq)]
 struct Snapshot {
     owners: BTreeMap<Name, Name>,
-    leaving: BTreeSet<(Name, Name)>,
+    leaving: BTreeMap<(Name, Name), Leaving>,
 }
 
 impl GroupState {
@@ -97,9 +97,9 @@ impl Conductor {
         };
         let owned = state.owners.iter().filter(|(_, owner)| *owner == name).map(|(producer, _)| producer);
         roles.started = owned.filter(|producer| self.may_start(config, state, producer, now)).cloned().collect();
-        let leaving = state.leaving.keys().filter(|(_, from)| from == name).map(|(producer, _)| producer.clone());
+        let leaving = state.leaving.iter().filter(|((_, from), leaving)| from == name && !leaving.taken_over);
         roles.as_they_are = if state.is_placed() {
-            leaving.collect()
+            leaving.map(|((producer, _), _)| producer.clone()).collect()
         } else {
             // Nothing is known yet of the others: nobody is to stop anything.
             config.producers.keys().cloned().collect()
@@ -145,7 +145,7 @@ impl Conductor {
 
     fn snapshot(&self, name: &Name) -> Option<Snapshot> {
         let state = self.groups.get(name)?;
-        Some(Snapshot { owners: state.owners.clone(), leaving: state.leaving.keys().cloned().collect() })
+        Some(Snapshot { owners: state.owners.clone(), leaving: state.leaving.clone() })
     }
 
     pub(super) fn health(&self, aggregator: &Name) -> Health {
@@ -260,6 +260,7 @@ impl Conductor {
         let target = place_producers(&producers, &config.aggregators, &usable, &state.owners);
         let mut lost_to: BTreeMap<(Name, Name), Vec<Name>> = BTreeMap::new();
         let mut moving: BTreeMap<(Name, Name), usize> = BTreeMap::new();
+        let mut moved = BTreeSet::new();
         let mut owners = state.owners.clone();
         let mut leaving = state.leaving.clone();
         for (producer, to) in target {
@@ -281,9 +282,13 @@ impl Conductor {
                 }
             }
             leaving.remove(&(producer.clone(), to.clone()));
-            owners.insert(producer, to);
+            owners.insert(producer.clone(), to);
+            moved.insert(producer);
         }
         leaving.retain(|(_, from), _| self.health(from) == Health::Up);
+        for (_, leaving) in leaving.iter_mut().filter(|((producer, _), _)| moved.contains(producer)) {
+            leaving.wait_anew(now);
+        }
         let mut lost = Vec::new();
         if let Some(state) = self.groups.get_mut(name) {
             state.owners = owners;

@@ -27,11 +27,20 @@ pub(super) struct Leaving {
     since_us: u64,
     /// It was planned, and is told; a stray is not.
     planned: bool,
+    /// The owner has taken over: it is to be stopped. It stays on the list until it is, so that a stop that
+    /// fails is known for what it is.
+    pub(super) taken_over: bool,
 }
 
 impl Leaving {
     pub(super) fn since(now: Now, planned: bool) -> Leaving {
-        Leaving { since_us: now.mono_us, planned }
+        Leaving { since_us: now.mono_us, planned, taken_over: false }
+    }
+
+    /// Another owner has to take over first.
+    pub(super) fn wait_anew(&mut self, now: Now) {
+        self.since_us = now.mono_us;
+        self.taken_over = false;
     }
 }
 
@@ -41,6 +50,8 @@ enum Verdict {
     Gone,
     /// It may be stopped now.
     Stop,
+    /// It has been found that it may be stopped, and runs still.
+    Stopping,
     /// Not yet; look again at that time on the monotonic clock.
     Wait(u64),
     /// The new owner cannot collect it.
@@ -69,11 +80,14 @@ impl Conductor {
                 Verdict::Wait(at_us) => {
                     self.timers.insert((at_us, Timer::Group(name.clone())));
                 }
+                Verdict::Stopping => {}
                 Verdict::Gone => {
                     state.leaving.remove(&key);
                 }
                 Verdict::Stop => {
-                    state.leaving.remove(&key);
+                    if let Some(leaving) = state.leaving.get_mut(&key) {
+                        leaving.taken_over = true;
+                    }
                     if leaving.planned {
                         *told.entry((from.clone(), to.clone())).or_default() += 1;
                     }
@@ -110,6 +124,9 @@ impl Conductor {
         let Some(found) = source.observed.producers.get(producer).filter(|found| found.state.is_started()) else {
             return Verdict::Gone;
         };
+        if leaving.taken_over {
+            return Verdict::Stopping;
+        }
         let Some(readiness) = source.readiness.get(producer).filter(|seen| seen.seen_us >= leaving.since_us) else {
             // Counts of producers do not tell that sets became ready: what is known may be old, and is asked for.
             return Verdict::Wait(now.mono_us + PATIENCE_US);
