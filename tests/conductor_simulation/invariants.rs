@@ -91,7 +91,9 @@ impl World {
             {
                 self.violation(format!("{producer} is stopped at home on {aggregator}, which stayed up"));
             }
-            if !self.collects(aggregator, producer) {
+            let source = group.producers[producer].daemon.clone();
+            let is_silent = !self.is_up(&source) || self.is_hung(&source);
+            if is_silent || !self.collects(aggregator, producer) {
                 continue;
             }
             let others: Vec<Name> = group.aggregators.iter().filter(|other| *other != aggregator).cloned().collect();

@@ -316,6 +316,7 @@ impl World {
         let heard = if breaks { self.random(0..commands.len() as u64 + 1) as usize } else { commands.len() };
         let replies = commands[..heard].iter().map(|command| self.execute(&daemon, command)).collect();
         if breaks {
+            self.disturb(&daemon, "loses its connection to maestro");
             if let Some(daemon) = self.awaiting(number) {
                 self.break_connection(&daemon);
             }
@@ -438,6 +439,11 @@ impl World {
 
 /// Faults, and their ends.
 impl World {
+    /// Whether maestro works with every daemon.
+    pub(crate) fn all_connected(&self) -> bool {
+        self.agents.values().all(|agent| agent.session.is_some())
+    }
+
     pub(crate) fn is_up(&self, daemon: &Name) -> bool {
         self.network.daemon(self.host(daemon)).is_some()
     }
