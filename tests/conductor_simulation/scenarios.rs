@@ -69,8 +69,13 @@ fn an_aggregator_that_returns_gets_its_work_back_without_a_lost_sample() {
         world.run_for(30 * SECOND_US);
         assert_eq!(world.faults_of_state(), [""; 0]);
         assert_eq!(world.lost_samples(returned_us), [""; 0]);
-        let moved = world.history.notices.iter().filter(|(_, notice)| matches!(notice, Notice::Moved { .. })).count();
-        assert_eq!(moved, 2, "from each of the two others");
+        let moved: usize = world
+            .history
+            .notices
+            .iter()
+            .map(|(_, notice)| if let Notice::Moved { producers, .. } = notice { *producers } else { 0 })
+            .sum();
+        assert_eq!(moved, 4, "its own four, nobody else");
         assert_eq!(violations(&world), [""; 0]);
     }
 }
@@ -103,7 +108,8 @@ fn an_aggregator_that_flaps_moves_its_producers_a_few_times_only() {
         world.run_for(9 * SECOND_US);
     }
     let moves = world.history.notices.iter().filter(|(_, notice)| matches!(notice, Notice::Moving { .. })).count();
-    assert!(moves <= 4, "{moves} moves in ten minutes");
+    // Two aggregators hand over at each return, and the first few returns are forgiven.
+    assert!(moves <= 8, "{moves} moves in ten minutes");
     let size = world.conductor_size();
     assert!(size < 300_000, "the conductor has grown to {size}");
     world.run_for(400 * SECOND_US);
