@@ -170,6 +170,11 @@ impl Conductor {
             groups: cluster.groups.len(),
             producers: cluster.groups.values().map(|group| group.producers.len()).sum(),
         });
+        let advertisers = cluster.samplers.values().map(|group| group.advertisers.len()).sum();
+        let listeners = cluster.groups.values().map(|group| group.listeners.len()).sum();
+        if advertisers + listeners > 0 {
+            self.report(Notice::LeftAlone { advertisers, listeners });
+        }
         self.dirty_daemons.extend(self.daemons.keys().cloned());
         self.dirty_groups.extend(self.groups.keys().cloned());
         self.cluster = cluster;
