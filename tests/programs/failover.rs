@@ -89,6 +89,32 @@ async fn the_last_aggregator_collects_everything() {
 }
 
 #[tokio::test]
+async fn samplers_that_hang_delay_nothing() {
+    let site = Site::start().await;
+    site.order("pause", &["sampler-2", "sampler-7"]);
+    // Whoever waited for them would wait longer than this test does.
+    let mut maestro = site.maestro(&["--ldms_config", "cluster.yaml", "--timeout", "600"]);
+    maestro.until_balanced("agg-1 3, agg-2 3, agg-3 2").await;
+    site.until_placed([&[1, 3], &[4, 5, 6], &[8]]).await;
+    site.order("resume", &["sampler-2", "sampler-7"]);
+    site.until_home().await;
+}
+
+#[tokio::test]
+async fn an_aggregator_that_hangs_from_the_start_is_waited_for_once() {
+    let site = Site::start().await;
+    site.order("pause", &["agg-1"]);
+    let mut maestro = site.maestro(&["--ldms_config", "cluster.yaml", "--timeout", "1"]);
+    maestro.until_log("agg-[1-3] is balanced: agg-2 4, agg-3 4").await;
+    site.until("the others collect all", |reports| {
+        reports["agg-2"].collects.len() + reports["agg-3"].collects.len() == 8
+    })
+    .await;
+    site.order("resume", &["agg-1"]);
+    site.until_home().await;
+}
+
+#[tokio::test]
 async fn a_dead_sampler_delays_nothing_and_is_configured_when_it_is_there() {
     let site = Site::start().await;
     site.order("kill", &["sampler-5"]);

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use maestro::ldmsd::auth::{Auth, AuthMethod};
-use maestro::ldmsd::client::{Client, ConnectOptions};
+use maestro::ldmsd::client::{Client, ClientError, ConnectOptions};
 use maestro::ldmsd::{self, Attribute, Verb};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -244,14 +244,18 @@ impl Site {
     }
 
     /// A connection to a daemon, next to those of maestro.
-    pub(crate) async fn client(&self, daemon: &str) -> Client {
+    async fn client(&self, daemon: &str) -> Client {
+        self.connect(daemon).await.unwrap()
+    }
+
+    async fn connect(&self, daemon: &str) -> Result<Client, ClientError> {
         let (host, port) = match daemon.split_once('-') {
             Some(("sampler", number)) => (number.parse().unwrap(), 10001),
             Some(("agg", number)) => (20 + number.parse::<u8>().unwrap(), 10101),
             _ => (31, 10201),
         };
         let auth = Auth { domain: "test".into(), method: AuthMethod::None };
-        Client::connect(ConnectOptions::new(self.network.address(host), port, auth)).await.unwrap()
+        Client::connect(ConnectOptions::new(self.network.address(host), port, auth)).await
     }
 
     /// The answer of a daemon to a question.
@@ -265,7 +269,7 @@ impl Site {
     pub(crate) async fn change_counters(&self) -> BTreeMap<&'static str, (Option<u32>, Option<u64>)> {
         let mut counters = BTreeMap::new();
         for daemon in DAEMONS {
-            let client = self.client(daemon).await;
+            let Ok(client) = self.connect(daemon).await else { continue };
             let answer = client.request(ldmsd::Command::new(Verb::CfgCntr)).await.unwrap();
             counters.insert(daemon, (client.peer_pid(), answer.config_counter()));
         }

@@ -37,8 +37,16 @@ async fn what_happens_while_maestro_is_away_is_seen_when_it_is_back() {
 
     site.order("kill", &["agg-2"]);
     site.order("restart", &["sampler-1"]);
-    let _maestro = site.maestro(&AT_REST);
+    let mut maestro = site.maestro(&AT_REST);
+    maestro.until_balanced("agg-1 4, agg-3 4").await;
     site.until_placed([&[1, 2, 3, 4], &[], &[5, 6, 7, 8]]).await;
+
+    // What was taken over is not shuffled by another restart.
+    let counters = site.change_counters().await;
+    assert_eq!(maestro.signal("TERM").await, Some(0));
+    let mut maestro = site.maestro(&AT_REST);
+    maestro.until_balanced("agg-1 4, agg-3 4").await;
+    assert_eq!(site.change_counters().await, counters);
 }
 
 #[tokio::test]
