@@ -42,7 +42,9 @@ fn every_world_comes_to_rest_and_nothing_is_lost_on_the_way() {
             let failed = std::panic::catch_unwind(|| live(*seed)).unwrap_or_else(|_| vec!["a panic, see above".into()]);
             let mut failures = failures.lock().unwrap();
             if !failed.is_empty() {
-                failures.push(format!("{SEED}={seed} reproduces: {:#?}", &failed[..failed.len().min(MOST_SHOWN)]));
+                let text = format!("{SEED}={seed} reproduces: {:#?}", &failed[..failed.len().min(MOST_SHOWN)]);
+                println!("{text}");
+                failures.push(text);
             }
             if failures.len() >= MOST_SHOWN {
                 return;
