@@ -14,7 +14,7 @@ use crate::daemon::Imitation;
 /// How many worlds are tried, and which one alone.
 const SEEDS: &str = "MAESTRO_SIMULATION_SEEDS";
 const SEED: &str = "MAESTRO_SIMULATION_SEED";
-const USUAL_SEEDS: u64 = 100;
+const USUAL_SEEDS: u64 = 60;
 
 /// Faults happen during this time.
 const FAULTS_US: u64 = 90 * SECOND_US;
