@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every check of the project, from a fresh clone: installs what is missing, then format, lints, tests (the examples
-# are built with them), documentation. Exits 0 only when all of them pass.
+# Every check of the project, from a fresh clone: installs what is missing, then format, lints, tests,
+# documentation. Exits 0 only when all of them pass.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,6 +20,8 @@ need_all
 
 check cargo fmt --all --check
 check cargo clippy --all-targets --locked -- -D warnings
+# The tests start the simulated daemons, which --all-targets builds only as a test of itself.
+check cargo build --examples --locked
 check cargo test --all-targets --locked
 check cargo test --doc --locked
 check env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
