@@ -1,7 +1,7 @@
 //! Temporary fast updaters: they shorten the hole after a move.
 //!
 //! Only an updater's tick looks a set up, and a set is not updated during its first second
-//! (operations of a live ldmsd, section 1). An updater of 100 ms for just the moved sets, on the
+//! (operations of a live ldmsd, section 1). An updater of a tenth of a second for just the moved sets, on the
 //! new aggregator and on the levels above, makes of several seconds little more than one. It goes as
 //! soon as its sets have been updated, and after some seconds in any case.
 
