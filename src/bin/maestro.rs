@@ -34,7 +34,7 @@ struct Arguments {
     #[arg(long, value_name = "WHAT", default_value = "producers")]
     rebalance: Rebalance,
 
-    /// How long connecting to a daemon and a long answer may take
+    /// How long connecting to a daemon may take, and configuring its plugins and stores
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
     timeout: Duration,
 
@@ -42,7 +42,7 @@ struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
     probe_interval: Duration,
 
-    /// How long a daemon may take to answer a probe before it counts as failed
+    /// How long a daemon may take to answer anything else before it counts as failed
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
     probe_deadline: Duration,
 
@@ -137,8 +137,10 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         probe_deadline: arguments.probe_deadline.min(arguments.timeout),
         resync_interval: Duration::from_secs(60),
     };
-    let settings =
-        conductor::Settings { settle_us: micros(arguments.timeout), return_delay_us: micros(arguments.return_delay) };
+    let settings = conductor::Settings {
+        settle_us: micros(agents.probe_deadline),
+        return_delay_us: micros(arguments.return_delay),
+    };
     runtime::run(configurations, settings, agents, stop).await;
     Ok(())
 }

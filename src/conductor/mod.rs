@@ -50,7 +50,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { settle_us: 15_000_000, return_delay_us: 5_000_000 }
+        Settings { settle_us: 3_000_000, return_delay_us: 5_000_000 }
     }
 }
 
