@@ -189,7 +189,7 @@ began=$(now_ms) from=$(date +%s.%N)
 run ldmsd_sim start --dir sim orion-agg-2
 wait_until "its work is home" work_is_home
 took=$(time_since "$began")
-wait_until "the first updates after the return" have_passed "$from" 10
+wait_until "the first updates after the return" have_passed "$from" 14
 show_log
 show_aggregators
 say "$bold=> Everything was in its place $took after the start.$plain The updates meanwhile, in short:"
