@@ -180,7 +180,7 @@ fn the_first_placement_waits_for_every_aggregator_and_starts_the_home_blocks() {
 fn an_aggregator_that_neither_answers_nor_refuses_is_not_waited_for_for_ever() {
     let mut stage = Stage::new();
     stage.up("l1-agg-1");
-    stage.pass(14 * SECOND_US);
+    stage.pass(2 * SECOND_US);
     assert_eq!(stage.take_sent(), set(&[]));
     stage.pass(2 * SECOND_US);
     assert_eq!(stage.take_sent().len(), 8);
