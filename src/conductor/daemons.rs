@@ -39,6 +39,8 @@ pub(super) struct DaemonState {
     pub(super) settled: bool,
     /// It has been as configured, as far as it lets itself be, since it last came up.
     pub(super) configured_once: bool,
+    /// The operator knows that it is not given its push updaters.
+    pub(super) push_withheld: bool,
     pub(super) last_poll_us: u64,
     /// What has been seen of the sets of each producer.
     pub(super) readiness: BTreeMap<Name, Readiness>,
@@ -93,6 +95,7 @@ impl DaemonState {
             attempts: BTreeMap::new(),
             settled: false,
             configured_once: false,
+            push_withheld: false,
             last_poll_us: 0,
             readiness: BTreeMap::new(),
             trusted: false,

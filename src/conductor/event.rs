@@ -102,6 +102,8 @@ impl fmt::Display for DownReason {
 pub struct Observed {
     /// How many configuration commands it has taken since it started (`cfg_cntr`).
     pub cfg_cntr: Option<u64>,
+    /// It is of the development line after 4.5.
+    pub development_line: Option<bool>,
     /// All producers.
     pub producers: Option<BTreeMap<Name, ObservedProducer>>,
     /// Some producers; `None` for one that the daemon does not have.
@@ -117,6 +119,9 @@ pub struct Observed {
 impl Observed {
     /// Brings what was known up to date.
     pub fn update(self, known: &mut Observation) {
+        if let Some(development_line) = self.development_line {
+            known.development_line = development_line;
+        }
         if let Some(producers) = self.producers {
             known.producers = producers;
         }

@@ -86,6 +86,11 @@ pub enum Notice {
         /// The aggregator.
         aggregator: Name,
     },
+    /// Updaters of the configuration would kill the daemon, and are not given to it.
+    PushWithheld {
+        /// The daemon.
+        daemon: Name,
+    },
     /// Somebody else has changed a daemon.
     ChangedByAnother {
         /// The daemon.
@@ -158,6 +163,7 @@ impl Notice {
     pub fn severity(&self) -> Severity {
         match self {
             Notice::LeftAlone { .. }
+            | Notice::PushWithheld { .. }
             | Notice::AggregatorLost { .. }
             | Notice::NobodyLeft { .. }
             | Notice::DaemonDown { .. }
@@ -205,6 +211,9 @@ impl fmt::Display for Notice {
             }
             Notice::OnlyOneBack { aggregator } => {
                 write!(f, "aggregator {aggregator} is back, the only one of its group: it takes all producers at once")
+            }
+            Notice::PushWithheld { daemon } => {
+                write!(f, "{daemon} gets no push updaters: its line of ldmsd dies of the first push; use mode pull")
             }
             Notice::ChangedByAnother { daemon } => {
                 write!(f, "somebody else has changed {daemon}: making sure that it is as configured")

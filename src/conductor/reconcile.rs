@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::event::{Action, Scope};
 use super::notice::Notice;
 use super::{Conductor, Now, Timer};
+use crate::cluster::UpdaterMode;
 use crate::desired::{Change, Subject, changes, daemon_config};
 use crate::ldmsd::observation::ProducerState;
 use crate::notation::Name;
@@ -22,8 +23,15 @@ impl Conductor {
             return;
         }
         let roles = self.roles(name, now);
-        let config = daemon_config(&self.cluster, &self.relations, name, &roles);
+        let mut config = daemon_config(&self.cluster, &self.relations, name, &roles);
         let Some(state) = self.daemons.get_mut(name) else { return };
+        if state.observed.development_line {
+            let wanted = config.updaters.len();
+            config.updaters.retain(|updater| !matches!(updater.mode, UpdaterMode::Push | UpdaterMode::OnChange));
+            if config.updaters.len() < wanted && !std::mem::replace(&mut state.push_withheld, true) {
+                self.actions.push(Action::Report(Notice::PushWithheld { daemon: name.clone() }));
+            }
+        }
         let wanted = changes(&config, &state.observed, &state.ledger, state.numbering);
 
         let subjects: BTreeSet<&Subject> = wanted.iter().map(|change| &change.subject).collect();

@@ -311,3 +311,28 @@ fn what_a_former_connection_said_is_ignored() {
     stage.happen(Event::Done { daemon, session: old, outcomes: Vec::new(), observed: nothing });
     assert_eq!(stage.take_sent(), set(&[]));
 }
+
+#[test]
+fn push_updaters_are_kept_from_the_line_that_dies_of_them() {
+    let path = format!("{}/tests/fixtures/reference/basic-current/input.yaml", env!("CARGO_MANIFEST_DIR"));
+    let yaml = std::fs::read_to_string(&path).unwrap().replace("mode     : pull", "mode     : push");
+    let cluster = Arc::new(spec::read_cluster(&path, &yaml).0.unwrap());
+    for (development_line, updaters, told) in [(true, 0, 1), (false, 1, 0)] {
+        let mut conductor = Conductor::new(Settings::default());
+        let now = Now { mono_us: SECOND_US, wall_us: SECOND_US };
+        conductor.handle(Event::Configured(Arc::clone(&cluster)), now);
+        let observed = Observed { development_line: Some(development_line), ..Observed::default() };
+        let daemon = Name::from("l2-agg");
+        let actions =
+            conductor.handle(Event::Up { daemon, session: 1, pid: None, numbering: Numbering::V45, observed }, now);
+        let added = actions.iter().filter(|action| match action {
+            Action::Run { changes, .. } => {
+                changes.iter().flat_map(|change| &change.steps).any(|step| step.command.get(Attribute::Push).is_some())
+            }
+            _ => false,
+        });
+        assert_eq!(added.count(), updaters);
+        let withheld = |action: &&Action| matches!(action, Action::Report(Notice::PushWithheld { .. }));
+        assert_eq!(actions.iter().filter(withheld).count(), told);
+    }
+}

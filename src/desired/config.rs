@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cluster::{
-    AuthDomain, Cluster, Plugin, PluginConfig, Producer, ProducerKind, Relations, StoragePolicy, Subscription, Updater,
-    UpdaterMode,
+    AuthDomain, Cluster, Plugin, PluginConfig, Producer, Relations, StoragePolicy, Subscription, Updater,
 };
-use crate::ldmsd::observation::ObservedMode;
-use crate::notation::{Interval, Name, Permission};
+use crate::notation::{Interval, Name};
 
 /// Everything that one ldmsd should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,8 +28,8 @@ pub struct DaemonConfig {
     pub retired: BTreeSet<Name>,
     /// Subscriptions of its producers.
     pub subscriptions: Vec<Subscription>,
-    /// Updaters.
-    pub updaters: Vec<UpdaterWanted>,
+    /// Updaters. On the daemon a suffix may follow the name.
+    pub updaters: Vec<Updater>,
     /// Temporary fast updaters.
     pub boosts: Vec<BoostConfig>,
     /// Storage policies by name.
@@ -74,28 +72,16 @@ pub struct Schedule {
 /// A producer of an aggregator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerWanted {
-    /// Who connects to whom.
-    pub kind: ProducerKind,
-    /// The transport.
-    pub xprt: String,
-    /// The host.
+    /// How it is collected.
+    pub producer: Producer,
+    /// The host of its endpoint.
     pub host: String,
-    /// The port.
+    /// The port of its endpoint.
     pub port: u16,
-    /// The authentication domain.
+    /// The transport of its endpoint.
+    pub xprt: String,
+    /// The authentication domain of its endpoint.
     pub auth: Name,
-    /// The time between attempts to connect.
-    pub reconnect: Interval,
-    /// Permission bits.
-    pub perm: Option<Permission>,
-    /// Number of connections of the rail.
-    pub rail: Option<String>,
-    /// Receive quota.
-    pub quota: Option<String>,
-    /// Receive rate limit.
-    pub rx_rate: Option<String>,
-    /// Whether the host name is resolved once.
-    pub cache_ip: Option<bool>,
     /// Whether it runs here.
     pub run: Run,
 }
@@ -109,38 +95,6 @@ pub enum Run {
     Stopped,
     /// It is left as it is: another aggregator takes over from this one, which must not stop before.
     AsItIs,
-}
-
-/// An updater of an aggregator.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpdaterWanted {
-    /// Its name in the cluster; on the daemon a suffix may follow.
-    pub name: Name,
-    /// How it fetches.
-    pub mode: UpdaterMode,
-    /// The interval.
-    pub interval: Interval,
-    /// The offset, if it is not zero.
-    pub offset: Option<Interval>,
-    /// Permission bits.
-    pub perm: Option<Permission>,
-    /// Regular expressions of producers.
-    pub producers: Vec<String>,
-    /// The match list, empty for all sets.
-    pub matches: Vec<(String, String)>,
-}
-
-impl UpdaterWanted {
-    /// The mode as a daemon tells it.
-    #[must_use]
-    pub fn observed_mode(&self) -> ObservedMode {
-        match self.mode {
-            UpdaterMode::Pull => ObservedMode::Pull,
-            UpdaterMode::Auto => ObservedMode::Auto,
-            UpdaterMode::Push => ObservedMode::Push,
-            UpdaterMode::OnChange => ObservedMode::OnChange,
-        }
-    }
 }
 
 /// A temporary fast updater that shortens the hole after a move (operations of a live ldmsd,
@@ -218,7 +172,7 @@ pub fn daemon_config(cluster: &Cluster, relations: &Relations, name: &Name, role
             add_policy(cluster, policy, &mut config);
         }
         config.subscriptions.clone_from(&group.subscriptions);
-        config.updaters = group.updaters.iter().map(updater).collect();
+        config.updaters.clone_from(&group.updaters);
     }
     config.retired =
         roles.retired.iter().filter(|producer| !config.producers.contains_key(*producer)).cloned().collect();
@@ -282,17 +236,11 @@ fn add_producer(cluster: &Cluster, producer: &Producer, roles: &Roles, config: &
     config.producers.insert(
         producer.name.clone(),
         ProducerWanted {
-            kind: producer.kind,
-            xprt: endpoint.xprt.clone(),
+            producer: producer.clone(),
             host: daemon.host_of(endpoint).to_owned(),
             port: endpoint.port,
+            xprt: endpoint.xprt.clone(),
             auth: endpoint.auth.name.clone(),
-            reconnect: producer.reconnect.clone(),
-            perm: producer.perm,
-            rail: producer.rail.clone(),
-            quota: producer.quota.clone(),
-            rx_rate: producer.rx_rate.clone(),
-            cache_ip: producer.cache_ip,
             run,
         },
     );
@@ -305,18 +253,4 @@ fn add_policy(cluster: &Cluster, policy: &StoragePolicy, config: &mut DaemonConf
         policy.name.clone(),
         PolicyWanted { policy: policy.clone(), library: plugin.plugin.clone(), instance: plugin.instance.clone() },
     );
-}
-
-fn updater(updater: &Updater) -> UpdaterWanted {
-    UpdaterWanted {
-        name: updater.name.clone(),
-        mode: updater.mode,
-        interval: updater.interval.clone(),
-        // A daemon takes a missing offset as zero, and the store keeps no zeros (`updtr_status` of the
-        // development line says offset 0, synchronous, either way).
-        offset: updater.offset.clone().filter(|offset| offset.us() != Some(0)),
-        perm: updater.perm,
-        producers: updater.producers.clone(),
-        matches: updater.sets.iter().map(|set| (set.field.word().to_owned(), set.regex.clone())).collect(),
-    }
 }

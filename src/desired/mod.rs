@@ -20,7 +20,7 @@ mod updaters;
 
 pub use change::{Change, Ledger, Step, Subject};
 pub use config::{
-    BoostConfig, DaemonConfig, PluginWanted, PolicyWanted, ProducerWanted, Roles, Schedule, UpdaterWanted,
+    BoostConfig, DaemonConfig, ListenWanted, PluginWanted, PolicyWanted, ProducerWanted, Roles, Run, Schedule,
     daemon_config,
 };
 pub use regex::{alternations, escape};

@@ -67,19 +67,20 @@ fn add(name: &Name, wanted: &ProducerWanted) -> Change {
 }
 
 fn add_command(name: &Name, wanted: &ProducerWanted) -> Command {
+    let producer = &wanted.producer;
     Command::new(Verb::PrdcrAdd)
         .with(Attribute::Name, name)
         .with(Attribute::Host, &wanted.host)
         .with(Attribute::Port, wanted.port)
         .with(Attribute::Xprt, &wanted.xprt)
-        .with(Attribute::Type, wanted.kind.word())
-        .with(Attribute::Reconnect, &wanted.reconnect)
+        .with(Attribute::Type, producer.kind.word())
+        .with(Attribute::Reconnect, &producer.reconnect)
         .with(Attribute::Auth, &wanted.auth)
-        .with_some(Attribute::Perm, wanted.perm)
-        .with_some(Attribute::Rail, wanted.rail.as_ref())
-        .with_some(Attribute::Quota, wanted.quota.as_ref())
-        .with_some(Attribute::RxRate, wanted.rx_rate.as_ref())
-        .with_some(Attribute::CacheIp, wanted.cache_ip)
+        .with_some(Attribute::Perm, producer.perm)
+        .with_some(Attribute::Rail, producer.rail.as_ref())
+        .with_some(Attribute::Quota, producer.quota.as_ref())
+        .with_some(Attribute::RxRate, producer.rx_rate.as_ref())
+        .with_some(Attribute::CacheIp, producer.cache_ip)
 }
 
 fn stop(name: &Name) -> Change {

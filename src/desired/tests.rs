@@ -162,14 +162,14 @@ fn retired_case() -> (DaemonConfig, Observation) {
         updaters: Observation::updaters_from(crate::ldmsd::status::parse(updaters).unwrap(), Vec::new()),
         ..Observation::default()
     };
-    let updater = UpdaterWanted {
+    let updater = crate::cluster::Updater {
         name: "updtr_0".into(),
         mode: crate::cluster::UpdaterMode::Pull,
         interval: crate::notation::Interval::from_us(1_000_000),
         offset: None,
         perm: None,
         producers: vec![".*".into()],
-        matches: Vec::new(),
+        sets: Vec::new(),
     };
     let retired = [Name::from("gone")].into();
     (DaemonConfig { updaters: vec![updater], retired, ..DaemonConfig::default() }, observed)

@@ -9,12 +9,12 @@
 use std::collections::BTreeSet;
 
 use super::change::{Change, Step, Subject};
-use super::config::{BoostConfig, DaemonConfig, UpdaterWanted};
+use super::config::{BoostConfig, DaemonConfig};
 use super::regex::alternations;
-use crate::cluster::UpdaterMode;
-use crate::ldmsd::observation::ObservedUpdater;
+use crate::cluster::{SetMatch, Updater, UpdaterMode};
+use crate::ldmsd::observation::{ObservedMode, ObservedUpdater};
 use crate::ldmsd::{Attribute, Command, Observation, Verb};
-use crate::notation::Name;
+use crate::notation::{Interval, Name};
 
 pub(super) fn changes(config: &DaemonConfig, observed: &Observation, changes: &mut Vec<Change>) {
     for wanted in &config.updaters {
@@ -70,7 +70,7 @@ fn free_name(name: &Name, observed: &Observation) -> Name {
 
 /// Whether an updater has every producer of the aggregator that it is for. Expressions are compiled only where a
 /// producer is missing, and one that is beyond us decides nothing.
-fn covers(wanted: &UpdaterWanted, found: &ObservedUpdater, config: &DaemonConfig) -> bool {
+fn covers(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig) -> bool {
     let missing: Vec<&Name> = config.producers.keys().filter(|name| !found.producers.contains(*name)).collect();
     if missing.is_empty() {
         return true;
@@ -80,9 +80,9 @@ fn covers(wanted: &UpdaterWanted, found: &ObservedUpdater, config: &DaemonConfig
     !missing.iter().any(|name| expressions.iter().any(|expression| expression.is_match(name)))
 }
 
-fn is_right(wanted: &UpdaterWanted, found: &ObservedUpdater, config: &DaemonConfig) -> bool {
+fn is_right(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig) -> bool {
     let interval = wanted.interval.us().is_none_or(|interval_us| interval_us == found.interval_us);
-    let offset = match &wanted.offset {
+    let offset = match offset(wanted) {
         None => found.offset_us.is_none_or(|offset_us| offset_us == 0),
         Some(offset) => offset.us().is_none_or(|offset_us| found.offset_us == Some(offset_us)),
     };
@@ -90,22 +90,38 @@ fn is_right(wanted: &UpdaterWanted, found: &ObservedUpdater, config: &DaemonConf
         && offset
         && covers(wanted, found, config)
         && found.producers.is_disjoint(&config.retired)
-        && found.mode == wanted.observed_mode()
-        && in_effect(&found.matches) == in_effect(&wanted.matches)
+        && found.mode == observed_mode(wanted.mode)
+        && in_effect(found.matches.iter().map(|(field, regex)| (field.as_str(), regex.as_str())))
+            == in_effect(wanted.sets.iter().map(|SetMatch { regex, field }| (field.word(), regex.as_str())))
+}
+
+/// A daemon takes a missing offset as zero, and the store keeps no zeros.
+fn offset(wanted: &Updater) -> Option<&Interval> {
+    wanted.offset.as_ref().filter(|offset| offset.us() != Some(0))
+}
+
+fn observed_mode(mode: UpdaterMode) -> ObservedMode {
+    match mode {
+        UpdaterMode::Pull => ObservedMode::Pull,
+        UpdaterMode::Auto => ObservedMode::Auto,
+        UpdaterMode::Push => ObservedMode::Push,
+        UpdaterMode::OnChange => ObservedMode::OnChange,
+    }
 }
 
 /// A match list without what makes no difference: an entry that matches every set stands for no list.
-fn in_effect(matches: &[(String, String)]) -> BTreeSet<&(String, String)> {
-    if matches.iter().any(|(_, regex)| regex == ".*") { BTreeSet::new() } else { matches.iter().collect() }
+fn in_effect<'a>(matches: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeSet<(&'a str, &'a str)> {
+    let matches: BTreeSet<_> = matches.collect();
+    if matches.iter().any(|(_, regex)| *regex == ".*") { BTreeSet::new() } else { matches }
 }
 
 /// A producer that has left the configuration can only be deleted when no updater lists it (section 4), so it is
 /// taken out again where the expressions match it, too.
-fn add<'a>(name: &Name, wanted: &UpdaterWanted, retired: impl Iterator<Item = &'a Name>) -> Vec<Step> {
+fn add<'a>(name: &Name, wanted: &Updater, retired: impl Iterator<Item = &'a Name>) -> Vec<Step> {
     let add = Command::new(Verb::UpdtrAdd)
         .with(Attribute::Name, name)
         .with(Attribute::Interval, &wanted.interval)
-        .with_some(Attribute::Offset, wanted.offset.as_ref())
+        .with_some(Attribute::Offset, offset(wanted))
         .with_some(Attribute::AutoInterval, (wanted.mode == UpdaterMode::Auto).then_some(true))
         .with_some(
             Attribute::Push,
@@ -123,11 +139,11 @@ fn add<'a>(name: &Name, wanted: &UpdaterWanted, retired: impl Iterator<Item = &'
     let without = alternations(retired.map(Name::as_str))
         .into_iter()
         .map(|regex| Command::new(Verb::UpdtrPrdcrDel).with(Attribute::Name, name).with(Attribute::Regex, regex));
-    let matches = wanted.matches.iter().map(|(field, regex)| {
+    let matches = wanted.sets.iter().map(|set| {
         Command::new(Verb::UpdtrMatchAdd)
             .with(Attribute::Name, name)
-            .with(Attribute::Regex, regex)
-            .with(Attribute::Match, field)
+            .with(Attribute::Regex, &set.regex)
+            .with(Attribute::Match, set.field.word())
     });
     let start = Command::new(Verb::UpdtrStart).with(Attribute::Name, name);
     std::iter::once(add).chain(producers).chain(without).chain(matches).chain([start]).map(Step::from).collect()

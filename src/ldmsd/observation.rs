@@ -15,6 +15,8 @@ use crate::notation::Name;
 /// The state of one daemon at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
+    /// It is of the development line after 4.5, which dies of the first set that is pushed to it.
+    pub development_line: bool,
     /// Producers, advertised ones included, by name.
     pub producers: BTreeMap<Name, ObservedProducer>,
     /// Updaters by name.

@@ -209,6 +209,7 @@ impl Verb {
                 | Verb::PrdcrStreamStatus
                 | Verb::PrdcrListenStatus
                 | Verb::StrgpStatus
+                | Verb::StrgpPiStats
                 | Verb::UpdtrStatus
                 | Verb::UpdtrTask
                 | Verb::UpdtrMatchList

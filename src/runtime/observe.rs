@@ -7,7 +7,12 @@ use serde::de::DeserializeOwned;
 
 use crate::conductor::{Observed, Scope, Sections};
 use crate::ldmsd::status::{DaemonStatus, ProducerCounts, ProducerStatus};
-use crate::ldmsd::{Attribute, Client, ClientError, Command, Observation, Response, Verb};
+use crate::ldmsd::{Attribute, Client, ClientError, Command, Numbering, Observation, Response, Verb};
+
+/// A name that no storage policy has.
+const NO_POLICY: &str = "-";
+/// ENOSYS: the daemon does not know the command.
+const NOT_IMPLEMENTED: i32 = 38;
 
 /// What a cheap probe sees of a daemon. While it stays the same, so does what is worth observing.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -63,6 +68,9 @@ pub(super) async fn observe(
         .iter()
         .map(|name| questions.ask_with(Command::new(Verb::PrdcrStatus).with(Attribute::Name, name)))
         .collect();
+    // Only the development line knows this question; it does not tell itself otherwise.
+    let line = (scope.all_producers && client.numbering() == Numbering::V45)
+        .then(|| questions.ask_with(Command::new(Verb::StrgpPiStats).with(Attribute::Name, NO_POLICY)));
     let updaters = scope.updaters.then(|| (questions.ask(Verb::UpdtrStatus), questions.ask(Verb::UpdtrMatchList)));
     let policies = scope.policies.then(|| questions.ask(Verb::StrgpStatus));
     let plugins = scope.plugins.then(|| questions.ask(Verb::PlugnStatus));
@@ -74,6 +82,7 @@ pub(super) async fn observe(
     let mut observed = Observed { cfg_cntr: answers[counter].config_counter(), ..Observed::default() };
     let fingerprint =
         Fingerprint { cfg_cntr: observed.cfg_cntr, producers: counts.and_then(|index| answers[index].json().ok()) };
+    observed.development_line = line.map(|index| answers[index].code != NOT_IMPLEMENTED);
     observed.producers = all_producers.and_then(|index| read(&answers[index])).map(Observation::producers_from);
     observed.some_producers = scope
         .producers

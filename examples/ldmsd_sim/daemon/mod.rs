@@ -200,6 +200,11 @@ impl Daemon {
             Verb::StrgpMetricAdd => self.strgp_metric_add(attributes),
             Verb::StrgpMetricDel => self.strgp_metric_del(attributes),
             Verb::StoreTimeStats => Ok(self.store_time_stats(attributes)),
+            // The simulation keeps no such figures; whether the command is known at all tells the lines apart.
+            Verb::StrgpPiStats if self.imitation == Imitation::Main => {
+                let name = attributes.get(Attribute::Name).unwrap_or_default();
+                Err(Reply::error(request::errno::ENOENT, format!("strgp '{name}' doesn't exist.")))
+            }
             Verb::StrgpStatus => self.strgp_status(attributes),
 
             _ => self.service(verb, attributes),
