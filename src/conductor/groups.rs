@@ -96,14 +96,18 @@ impl Conductor {
             return roles;
         };
         let owned = state.owners.iter().filter(|(_, owner)| *owner == name).map(|(producer, _)| producer);
-        roles.started = owned.filter(|producer| self.may_start(config, state, producer, now)).cloned().collect();
-        let leaving = state.leaving.iter().filter(|((_, from), leaving)| from == name && !leaving.taken_over);
-        roles.as_they_are = if state.is_placed() {
-            leaving.map(|((producer, _), _)| producer.clone()).collect()
+        let (startable, held_back): (BTreeSet<&Name>, BTreeSet<&Name>) =
+            owned.partition(|producer| self.may_start(config, state, producer, now));
+        roles.started = startable.into_iter().cloned().collect();
+        // One that is held back may run since an earlier maestro, and then goes on.
+        roles.as_they_are = held_back.into_iter().cloned().collect();
+        if state.is_placed() {
+            let leaving = state.leaving.iter().filter(|((_, from), leaving)| from == name && !leaving.taken_over);
+            roles.as_they_are.extend(leaving.map(|((producer, _), _)| producer.clone()));
         } else {
             // Nothing is known yet of the others: nobody is to stop anything.
-            config.producers.keys().cloned().collect()
-        };
+            roles.as_they_are.extend(config.producers.keys().cloned());
+        }
         roles.retired.clone_from(&state.retired);
         roles
     }

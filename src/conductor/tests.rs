@@ -336,3 +336,40 @@ fn push_updaters_are_kept_from_the_line_that_dies_of_them() {
         assert_eq!(actions.iter().filter(withheld).count(), told);
     }
 }
+
+#[test]
+fn a_restart_stops_nothing_where_a_subscription_makes_starts_wait() {
+    let path = format!("{}/tests/fixtures/reference/readme/input.yaml", env!("CARGO_MANIFEST_DIR"));
+    let cluster = spec::read_cluster(&path, &std::fs::read_to_string(&path).unwrap()).0.unwrap();
+    assert!(cluster.groups.values().any(|group| !group.subscriptions.is_empty()));
+    let mut conductor = Conductor::new(Settings::default());
+    let now = Now { mono_us: SECOND_US, wall_us: SECOND_US };
+    conductor.handle(Event::Configured(Arc::new(cluster)), now);
+    let mut sent = Vec::new();
+    for (number, aggregator) in ["l1-agg-11", "l1-agg-12", "l1-agg-13"].into_iter().enumerate() {
+        // The placement of an earlier maestro; none of the samplers has answered yet.
+        let producers = (1..=8).map(|sampler| {
+            let runs = (sampler - 1) / 3 == number;
+            let state = if runs { ProducerState::Connected } else { ProducerState::Stopped };
+            let producer = ObservedProducer {
+                host: format!("node-{sampler}"),
+                port: 10002,
+                xprt: "sock".into(),
+                kind: "active".into(),
+                state,
+                sets: Vec::new(),
+            };
+            (Name::from(format!("node-{sampler}-10002")), producer)
+        });
+        let observed = Observed { producers: Some(producers.collect()), ..Observed::default() };
+        let daemon = Name::from(aggregator);
+        let up = Event::Up { daemon, session: 1, pid: None, numbering: Numbering::V45, observed };
+        for action in conductor.handle(up, now) {
+            if let Action::Run { changes, .. } = action {
+                sent.extend(changes.into_iter().flat_map(|change| change.steps).map(|step| step.command.verb));
+            }
+        }
+    }
+    assert!(sent.contains(&crate::ldmsd::Verb::PrdcrSubscribe), "{sent:?}");
+    assert!(!sent.contains(&crate::ldmsd::Verb::PrdcrStop), "{sent:?}");
+}
