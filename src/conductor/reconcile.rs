@@ -22,7 +22,12 @@ impl Conductor {
         if !state.is_up() || state.in_flight.is_some() {
             return;
         }
-        let roles = self.roles(name, now);
+        let mut roles = self.roles(name, now);
+        let busy_us = if roles.retired.is_empty() { 0 } else { self.until_it_may_stop_us(name, now) };
+        if busy_us > 0 {
+            roles.as_they_are.append(&mut roles.retired);
+            self.timers.insert((now.mono_us + busy_us, Timer::Daemon(name.clone())));
+        }
         let mut config = daemon_config(&self.cluster, &self.relations, name, &roles);
         let Some(state) = self.daemons.get_mut(name) else { return };
         if state.observed.development_line {
@@ -63,6 +68,12 @@ impl Conductor {
             self.plan_groups(now);
         }
         self.poll(name, now);
+    }
+
+    /// How long until producers may be stopped on an aggregator without hitting a fetch of the level above.
+    fn until_it_may_stop_us(&self, name: &Name, now: Now) -> u64 {
+        let group = self.relations.group_of(name).and_then(|group| self.cluster.groups.get(group));
+        group.map_or(0, |group| self.until_calm_us(name, group, now.wall_us))
     }
 
     /// Aggregators whose producers wait for this daemon's services look again.

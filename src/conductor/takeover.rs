@@ -156,7 +156,7 @@ impl Conductor {
     }
 
     /// How long until the updater that fetches from `aggregator` is far from its ticks.
-    fn until_calm_us(&self, aggregator: &Name, config: &AggregatorGroup, wall_us: u64) -> u64 {
+    pub(super) fn until_calm_us(&self, aggregator: &Name, config: &AggregatorGroup, wall_us: u64) -> u64 {
         let above = self
             .relations
             .collected_by(aggregator)
