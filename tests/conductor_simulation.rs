@@ -16,8 +16,6 @@ mod daemon;
 mod faults;
 #[path = "conductor_simulation/history.rs"]
 mod history;
-#[path = "conductor_simulation/inquiry.rs"]
-mod inquiry;
 #[path = "conductor_simulation/invariants.rs"]
 mod invariants;
 #[path = "conductor_simulation/scenarios.rs"]

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-use super::observe::{self, Fingerprint};
+use super::inquiry::{self, Fingerprint, Inquiry};
 use crate::conductor::{DownReason, Event, Observed, Outcome, Scope, Target};
 use crate::desired::{Change, Subject};
 use crate::ldmsd::auth::{Auth, AuthMethod};
@@ -124,7 +124,7 @@ impl Agent {
             request_timeout: self.settings.timeout,
         })
         .await?;
-        while !observe::is_ready(&client.request(Command::new(Verb::DaemonStatus)).await?) {
+        while !inquiry::is_ready(&client.request(Command::new(Verb::DaemonStatus)).await?) {
             if begin.elapsed() >= self.settings.timeout {
                 bail!("it is not ready after {} s", self.settings.timeout.as_secs());
             }
@@ -137,7 +137,7 @@ impl Agent {
     async fn serve(&mut self, client: &Client) -> DownReason {
         let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let daemon = self.target.daemon.clone();
-        let everything = self.everything();
+        let everything = inquiry::everything(self.target.sections);
         let (observed, mut fingerprint) = match self.observe(client, &everything, self.settings.timeout).await {
             Ok(observation) => observation,
             Err(error) => return lost(&error),
@@ -177,8 +177,9 @@ impl Agent {
                 () = tokio::time::sleep_until(next_probe) => {
                     next_probe = Instant::now() + interval;
                     let resync = Instant::now() >= next_resync;
-                    let seen = match observe::probe(client, self.target.sections, self.settings.probe_deadline).await {
-                        Ok(seen) => seen,
+                    let questions = inquiry::probe(self.target.sections);
+                    let seen = match client.request_all(questions, self.settings.probe_deadline).await {
+                        Ok(answers) => inquiry::read_probe(&answers),
                         Err(error) => return lost(&error),
                     };
                     if seen == fingerprint && !resync {
@@ -200,24 +201,16 @@ impl Agent {
         }
     }
 
-    fn everything(&self) -> Scope {
-        let aggregates = self.target.sections.aggregates;
-        Scope {
-            all_producers: aggregates,
-            producers: Vec::new(),
-            updaters: aggregates,
-            policies: aggregates,
-            plugins: true,
-        }
-    }
-
     async fn observe(
         &self,
         client: &Client,
         scope: &Scope,
         deadline: Duration,
     ) -> Result<(Observed, Fingerprint), ClientError> {
-        observe::observe(client, scope, self.target.sections, deadline).await
+        let inquiry = Inquiry::new(scope, self.target.sections, client.numbering());
+        let answers = client.request_all(inquiry.questions(), deadline).await?;
+        let directory = if inquiry.wants_directory() { client.directory(deadline).await? } else { Vec::new() };
+        Ok(inquiry.read(&answers, directory))
     }
 
     async fn carry_out(

@@ -1,11 +1,11 @@
 //! The tasks around the conductor: connections, configuration source, clock, signals. They decide nothing.
 //!
 //! - `agent`: one task for each daemon: connects, probes, observes, sends what it is given.
-//! - `observe`: asks a daemon what it is, and reads its answers.
+//! - `inquiry`: what a daemon is asked about itself and how its answers are read, without a socket.
 //! - `source`: where the configuration comes from, etcd or a file.
 
 mod agent;
-mod observe;
+pub mod inquiry;
 mod source;
 
 use std::collections::BTreeMap;

@@ -7,10 +7,12 @@ use std::collections::VecDeque;
 
 use maestro::conductor::{DownReason, Event, Outcome, Scope, Target};
 use maestro::desired::{Change, Subject};
-use maestro::ldmsd::{Command, Numbering, Request, Verb};
+use maestro::ldmsd::codec::WireAttribute;
+use maestro::ldmsd::status::SetInfo;
+use maestro::ldmsd::{Command, Numbering, Request, Response, Verb};
 use maestro::notation::Name;
+use maestro::runtime::inquiry::{self, Fingerprint, Inquiry};
 
-use super::inquiry::{self, Fingerprint};
 use super::world::{Happening, World};
 use crate::daemon::Reply;
 
@@ -149,8 +151,8 @@ impl World {
     fn agent_looks(&mut self, name: &Name, job: Job, scope: &Scope, deadline_us: u64) {
         let Some(agent) = self.agents.get(name) else { return };
         let sections = agent.target.sections;
-        let directory = scope.plugins && sections.samples;
-        self.agent_asks(name, job, inquiry::questions(scope, sections), directory, deadline_us);
+        let inquiry = Inquiry::new(scope, sections, self.numbering());
+        self.agent_asks(name, job, inquiry.questions(), inquiry.wants_directory(), deadline_us);
     }
 
     fn agent_ran(&mut self, name: &Name, order: Order, replies: &[Reply]) {
@@ -170,6 +172,10 @@ impl World {
     pub(crate) fn agent_hears(&mut self, name: &Name, replies: &[Reply], directory: Option<String>) {
         let now_us = self.now_us();
         let resync_us = RESYNC_US / 4 * 3 + self.random(0..RESYNC_US / 2);
+        let numbering = self.numbering();
+        let answers: Vec<Response> = replies.iter().map(response).collect();
+        let directory =
+            directory.map(|text| SetInfo::from_directory(&[text.into_bytes()]).unwrap()).unwrap_or_default();
         let Some(agent) = self.agents.get_mut(name) else { return };
         let Some((_, job)) = agent.job.take() else { return };
         let sections = agent.target.sections;
@@ -181,7 +187,7 @@ impl World {
                 self.agent_looks(name, Job::FirstLook, &everything, TIMEOUT_US);
             }
             Job::FirstLook => {
-                let (observed, seen) = inquiry::read(&everything, sections, replies, directory);
+                let (observed, seen) = Inquiry::new(&everything, sections, numbering).read(&answers, directory);
                 agent.fingerprint = seen;
                 agent.next_probe_us = now_us + probe_interval_us(&agent.target);
                 agent.next_resync_us = now_us + resync_us;
@@ -190,7 +196,6 @@ impl World {
                 if let Some(agent) = self.agents.get_mut(name) {
                     agent.session = Some(session);
                 }
-                let numbering = self.numbering();
                 let pid = (numbering == Numbering::V45).then_some(process);
                 self.conduct(Event::Up { daemon, session, pid, numbering, observed });
             }
@@ -198,20 +203,20 @@ impl World {
                 if resync {
                     agent.next_resync_us = now_us + RESYNC_US;
                 }
-                if inquiry::read_probe(replies) != agent.fingerprint || resync {
-                    self.agent_looks(name, Job::Look, &everything, TIMEOUT_US);
+                if inquiry::read_probe(&answers) != agent.fingerprint || resync {
+                    self.agent_looks(name, Job::Look, &everything, PROBE_DEADLINE_US);
                 }
             }
             Job::Look => {
-                let (observed, seen) = inquiry::read(&everything, sections, replies, directory);
+                let (observed, seen) = Inquiry::new(&everything, sections, numbering).read(&answers, directory);
                 agent.fingerprint = seen;
                 let session = agent.session.unwrap_or_default();
                 self.conduct(Event::Observed { daemon, session, observed });
             }
             Job::Run(order) => self.agent_ran(name, order, replies),
             Job::LookAfter(order, outcomes) => {
-                let (observed, seen) = inquiry::read(&order.scope, sections, replies, directory);
-                agent.fingerprint.update(&seen);
+                let (observed, seen) = Inquiry::new(&order.scope, sections, numbering).read(&answers, directory);
+                agent.fingerprint.update(seen);
                 self.conduct(Event::Done { daemon, session: order.session, outcomes, observed });
             }
         }
@@ -244,8 +249,7 @@ fn deadline_us(order: &Order) -> u64 {
     let takes_time = |change: &Change| {
         matches!(change.subject, Subject::Plugin(_) | Subject::StoragePolicy(_) | Subject::Listener(_))
     };
-    let slow = order.changes.iter().any(takes_time) || order.scope.all_producers;
-    if slow { TIMEOUT_US } else { PROBE_DEADLINE_US }
+    if order.changes.iter().any(takes_time) { TIMEOUT_US } else { PROBE_DEADLINE_US }
 }
 
 /// The daemon's line of development does not know a command of the change.
@@ -267,4 +271,10 @@ fn outcome<'a>(change: &Change, replies: &mut impl Iterator<Item = &'a Reply>) -
         }
     }
     outcome
+}
+
+/// An answer as it travels.
+fn response(reply: &Reply) -> Response {
+    let attribute = if reply.json { WireAttribute::json } else { WireAttribute::text };
+    Response { msg_no: 0, code: reply.code, attributes: reply.text.clone().map(attribute).into_iter().collect() }
 }
