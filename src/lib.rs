@@ -26,6 +26,7 @@
 //! | [`conductor`] | the control loop: events and the time in, actions out | does I/O, reads a clock |
 //! | [`runtime`] | tokio tasks around the conductor: an agent for each daemon, the configuration source | decides anything |
 //! | [`cli`] | what the two programs share on the command line | |
+//! | [`ctrl`] | what `maestro_ctrl` does, an action a file | |
 //!
 //! Facts about the daemons are taken from two specifications, by section: *the wire specification* (what travels between
 //! a controller and an ldmsd) and *operations of a live ldmsd* (what a running daemon bears, measured). What real daemons
@@ -40,6 +41,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod conductor;
+pub mod ctrl;
 pub mod desired;
 pub mod ldmsd;
 pub mod notation;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use maestro::cli::{self, LogLevel};
-use maestro::store::{EtcdStore, layout};
+use maestro::ctrl;
 
 /// Reads the YAML of an LDMS cluster, checks it and loads it into etcd, from where maestro takes it.
 #[derive(Debug, Parser)]
@@ -24,6 +24,10 @@ struct Arguments {
     /// The name of the LDMS cluster in etcd [default: the file's name without its extension]
     #[arg(long, value_name = "NAME")]
     prefix: Option<String>,
+
+    /// Only check the YAML: all of its mistakes are shown, each with its place
+    #[arg(long)]
+    check: bool,
 }
 
 fn main() -> ExitCode {
@@ -31,7 +35,7 @@ fn main() -> ExitCode {
     let matches = command.clone().get_matches_from(cli::spelt_as_known(&command, std::env::args_os()));
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     cli::log_to_stderr(LogLevel::Warning);
-    match load(&arguments) {
+    match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -40,19 +44,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(arguments: &Arguments) -> anyhow::Result<()> {
-    let cluster = cli::read_cluster(&arguments.ldms_config)?;
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.check {
+        return ctrl::check(&arguments.ldms_config);
+    }
     let prefix = match &arguments.prefix {
         Some(prefix) => prefix.clone(),
         None => name_of(&arguments.ldms_config)?,
     };
-    let tree = layout::write(&cluster);
-    let store = EtcdStore::new(&cli::etcd_options(arguments.cluster.as_deref())?)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let report = runtime.block_on(store.save(&prefix, &tree, |_| ()))?;
-    println!("LDMS cluster configuration saved to etcd cluster.");
-    eprintln!("{prefix}: {} changed, {} added, {} removed", report.changed, report.added, report.removed);
-    Ok(())
+    ctrl::load(&arguments.ldms_config, &prefix, &cli::etcd_options(arguments.cluster.as_deref())?)
 }
 
 fn name_of(path: &Path) -> anyhow::Result<String> {
