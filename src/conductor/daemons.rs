@@ -8,8 +8,8 @@ use super::groups::GroupState;
 use super::notice::Notice;
 use super::{Conductor, Now, Timer};
 use crate::cluster::{Cluster, Relations};
-use crate::desired::{Change, Ledger, Step, Subject};
-use crate::ldmsd::{Numbering, Observation};
+use crate::desired::{Change, Ledger, Step, Subject, tombstone};
+use crate::ldmsd::{Numbering, Observation, Verb};
 use crate::notation::Name;
 
 /// Losses that are remembered, and for how long: a daemon that flaps waits longer for its work. A few
@@ -354,6 +354,12 @@ impl DaemonState {
             same_again.map_or(first_delay_us, |attempt| attempt.delay_us.saturating_mul(2).min(Self::LONGEST_DELAY_US));
         let attempt =
             Attempt { steps: change.steps, refused_with: refused, next_try_us: now.mono_us + delay_us, delay_us };
+        if let (Outcome::Refused { step, code: 16, .. }, Subject::Producer(producer)) = (&outcome, &change.subject)
+            && attempt.steps.get(*step).is_some_and(|refused| refused.command.verb == Verb::PrdcrDel)
+            && delay_us >= 8 * Self::BUSY_DELAY_US
+        {
+            self.ledger.enter(tombstone(producer));
+        }
         let told_before = before.and_then(|attempt| attempt.refused_with);
         let notice = match outcome {
             Outcome::Applied => {

@@ -11,7 +11,7 @@ use super::notice::Notice;
 use super::takeover::Leaving;
 use super::{Conductor, Now, Timer};
 use crate::cluster::{AggregatorGroup, Producer};
-use crate::desired::Roles;
+use crate::desired::{Roles, Run};
 use crate::notation::Name;
 use crate::placement::{home_blocks, place_producers};
 
@@ -30,6 +30,8 @@ pub(super) struct GroupState {
     /// Producers that could not be moved, and until when they stay where they are.
     pub(super) pinned: BTreeMap<Name, u64>,
     retired: BTreeSet<Name>,
+    /// Producers that have advertised themselves, and since when they have been seen.
+    pub(super) advertised: BTreeMap<Name, u64>,
     lost: Vec<(Name, DownReason)>,
     known_since_us: u64,
     placed_at_us: Option<u64>,
@@ -50,6 +52,7 @@ impl GroupState {
             leaving: BTreeMap::new(),
             pinned: BTreeMap::new(),
             retired: BTreeSet::new(),
+            advertised: BTreeMap::new(),
             lost: Vec::new(),
             known_since_us: now.mono_us,
             placed_at_us: None,
@@ -69,13 +72,21 @@ impl GroupState {
         self.owners.insert(producer, owner);
     }
 
+    /// A producer that advertised itself is known to no aggregator any more.
+    pub(super) fn forget_advertised(&mut self, producer: &Name) {
+        self.advertised.remove(producer);
+        self.owners.remove(producer);
+        self.leaving.retain(|(leaving, _), _| leaving != producer);
+    }
+
     /// Drops producers that the configuration no longer has; they are taken from the daemons.
     pub(super) fn retire(&mut self, wanted: &BTreeMap<Name, Producer>) {
-        let gone: Vec<Name> = self.owners.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+        let known = |name: &Name| wanted.contains_key(name) || self.advertised.contains_key(name);
+        let gone: Vec<Name> = self.owners.keys().filter(|name| !known(name)).cloned().collect();
+        self.leaving.retain(|(producer, _), _| known(producer));
         for name in &gone {
             self.owners.remove(name);
         }
-        self.leaving.retain(|(producer, _), _| wanted.contains_key(producer));
         self.retired.extend(gone);
         self.retired.retain(|name| !wanted.contains_key(name));
         self.announced = false;
@@ -109,6 +120,14 @@ impl Conductor {
             roles.as_they_are.extend(config.producers.keys().cloned());
         }
         roles.retired.clone_from(&state.retired);
+        let advertised = state.advertised.keys().map(|producer| (producer.clone(), roles.run_of(producer)));
+        roles.advertised = advertised.collect();
+        for (producer, run) in &mut roles.advertised {
+            // Where nobody owns it yet it may run since an earlier maestro.
+            if *run == Run::Stopped && (!state.is_placed() || !state.owners.contains_key(producer)) {
+                *run = Run::AsItIs;
+            }
+        }
         roles
     }
 
@@ -129,6 +148,7 @@ impl Conductor {
             return;
         }
         let before = self.snapshot(name);
+        self.note_advertised(name, config, now);
         self.find_strays(name, config, now);
         self.follow_survivors(name);
         self.assign(name, config, now);
@@ -261,7 +281,9 @@ impl Conductor {
         let usable = self.usable(config);
         let producers: Vec<Name> = config.producers.keys().cloned().collect();
         let Some(state) = self.groups.get(name) else { return };
-        let target = place_producers(&producers, &config.aggregators, &usable, &state.owners);
+        let mut target = place_producers(&producers, &config.aggregators, &usable, &state.owners);
+        let advertised = self.place_advertised(state, &usable, &target, now);
+        target.extend(advertised);
         let mut lost_to: BTreeMap<(Name, Name), Vec<Name>> = BTreeMap::new();
         let mut moving: BTreeMap<(Name, Name), usize> = BTreeMap::new();
         let mut moved = BTreeSet::new();

@@ -7,10 +7,12 @@
 //!
 //! - `daemons`: what is known of each ldmsd: health, last observation, what is in flight.
 //! - `groups`: who owns which producer, and who must keep running it until its new owner is ready.
+//! - `advertised`: producers that nobody configured, because they announce themselves.
 //! - `takeover`: the conditions under which a producer may be stopped on its former aggregator.
 //! - `boosts`: the temporary fast updaters that shorten the hole after a move.
 //! - `reconcile`: from roles to changes to actions.
 
+mod advertised;
 mod boosts;
 mod daemons;
 mod event;

@@ -26,6 +26,8 @@ pub struct DaemonConfig {
     pub producers: BTreeMap<Name, ProducerWanted>,
     /// Producers that must not be here any more.
     pub retired: BTreeSet<Name>,
+    /// Producers that advertised themselves, by name: nobody adds them.
+    pub advertised: BTreeMap<Name, Run>,
     /// Subscriptions of its producers.
     pub subscriptions: Vec<Subscription>,
     /// Updaters. On the daemon a suffix may follow the name.
@@ -137,8 +139,24 @@ pub struct Roles {
     pub as_they_are: BTreeSet<Name>,
     /// Producers that have left the configuration.
     pub retired: BTreeSet<Name>,
+    /// Producers that advertised themselves to the group, and whether they run here.
+    pub advertised: BTreeMap<Name, Run>,
     /// Temporary fast updaters.
     pub boosts: Vec<BoostConfig>,
+}
+
+impl Roles {
+    /// Whether a producer of the group runs here.
+    #[must_use]
+    pub fn run_of(&self, producer: &Name) -> Run {
+        if self.started.contains(producer) {
+            Run::Started
+        } else if self.as_they_are.contains(producer) {
+            Run::AsItIs
+        } else {
+            Run::Stopped
+        }
+    }
 }
 
 /// What `cluster` and placement ask of one daemon.
@@ -176,6 +194,7 @@ pub fn daemon_config(cluster: &Cluster, relations: &Relations, name: &Name, role
     }
     config.retired =
         roles.retired.iter().filter(|producer| !config.producers.contains_key(*producer)).cloned().collect();
+    config.advertised.clone_from(&roles.advertised);
     config.boosts.clone_from(&roles.boosts);
     config
 }
@@ -225,13 +244,7 @@ fn words(defaults: &[(&str, &str)], attributes: &BTreeMap<String, String>) -> St
 
 fn add_producer(cluster: &Cluster, producer: &Producer, roles: &Roles, config: &mut DaemonConfig) {
     let Some((daemon, endpoint)) = cluster.endpoint(&producer.daemon, &producer.endpoint) else { return };
-    let run = if roles.started.contains(&producer.name) {
-        Run::Started
-    } else if roles.as_they_are.contains(&producer.name) {
-        Run::AsItIs
-    } else {
-        Run::Stopped
-    };
+    let run = roles.run_of(&producer.name);
     config.auth_domains.insert(endpoint.auth.name.clone(), endpoint.auth.clone());
     config.producers.insert(
         producer.name.clone(),

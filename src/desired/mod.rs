@@ -23,6 +23,7 @@ pub use config::{
     BoostConfig, DaemonConfig, ListenWanted, PluginWanted, PolicyWanted, ProducerWanted, Roles, Run, Schedule,
     daemon_config,
 };
+pub(crate) use producers::tombstone;
 pub use regex::{alternations, escape};
 
 use crate::ldmsd::{Numbering, Observation};
@@ -35,8 +36,9 @@ pub fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, n
     let mut changes = Vec::new();
     services::changes(config, ledger, numbering, &mut changes);
     plugins::changes(config, observed, ledger, numbering, &mut changes);
-    producers::changes(config, observed, ledger, &mut changes);
+    let going = producers::going(config, observed, ledger);
+    producers::changes(config, observed, ledger, &going, &mut changes);
     policies::changes(config, observed, numbering, &mut changes);
-    updaters::changes(config, observed, &mut changes);
+    updaters::changes(config, observed, &going, &mut changes);
     changes
 }

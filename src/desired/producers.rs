@@ -5,10 +5,12 @@
 //! expression with some hundred names costs the daemon as much as a few. Stopping is done by name,
 //! and a producer is started again only when it is seen STOPPED: a start close behind a stop is refused.
 
+use std::collections::BTreeSet;
+
 use super::change::{Change, Ledger, LedgerEntry, Step, Subject};
 use super::config::{DaemonConfig, ProducerWanted, Run};
 use super::regex::{NAMES_IN_ONE, alternation};
-use crate::cluster::SubscriptionSource;
+use crate::cluster::{ProducerKind, SubscriptionSource};
 use crate::ldmsd::observation::{ObservedProducer, ProducerState};
 use crate::ldmsd::{Attribute, Command, Observation, Verb};
 use crate::notation::Name;
@@ -18,10 +20,33 @@ const EXISTS: &[i32] = &[17];
 const STOPPING: &[i32] = &[16];
 /// 4.4 may answer 1 to `prdcr_start_regex` although it worked; the state tells.
 const MAYBE_STARTED: &[i32] = &[1];
+/// What a daemon shows of a producer without a domain of its own.
+const DEFAULT_DOMAIN: &str = "DEFAULT";
+/// A size that is not limited.
+const UNLIMITED: i64 = -1;
 
-pub(super) fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, changes: &mut Vec<Change>) {
+/// Producers that have to go from the daemon: those that have left the configuration, and those that are there
+/// with other attributes, which can only be deleted and added anew. As long as they are there, no updater may
+/// list them (operations of a live ldmsd, section 4).
+pub(super) fn going<'a>(config: &'a DaemonConfig, observed: &Observation, ledger: &Ledger) -> BTreeSet<&'a Name> {
+    let is_outdated = |name: &Name, wanted: &ProducerWanted| {
+        observed.producers.get(name).is_some_and(|found| {
+            !same_address(wanted, found) || (!same_attributes(wanted, found) && !is_tombstone(name, ledger))
+        })
+    };
+    let outdated = config.producers.iter().filter(|(name, wanted)| is_outdated(name, wanted)).map(|(name, _)| name);
+    outdated.chain(&config.retired).collect()
+}
+
+pub(super) fn changes(
+    config: &DaemonConfig,
+    observed: &Observation,
+    ledger: &Ledger,
+    going: &BTreeSet<&Name>,
+    changes: &mut Vec<Change>,
+) {
     let mut to_start: Vec<&Name> = Vec::new();
-    for (name, wanted) in &config.producers {
+    for (name, wanted) in config.producers.iter().filter(|(name, _)| !going.contains(*name)) {
         match observed.producers.get(name) {
             None => {
                 changes.push(add(name, wanted));
@@ -29,7 +54,6 @@ pub(super) fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Le
                     to_start.push(name);
                 }
             }
-            Some(found) if !same_address(wanted, found) => changes.push(replace(name, wanted, found)),
             Some(found) => match (wanted.run, found.state) {
                 (Run::Started, ProducerState::Stopped | ProducerState::Standby) => to_start.push(name),
                 (Run::Stopped, state) if state.is_started() => changes.push(stop(name)),
@@ -37,14 +61,26 @@ pub(super) fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Le
             },
         }
     }
-    for name in &config.retired {
+    for (name, run) in &config.advertised {
+        match (run, observed.producers.get(name).map(|found| found.state)) {
+            // One that is STOPPED connects again by itself, and is then collected at once.
+            (Run::Started, Some(ProducerState::Stopped | ProducerState::Standby)) => to_start.push(name),
+            (Run::Stopped, Some(state)) if state.is_started() => changes.push(stop(name)),
+            _ => {}
+        }
+    }
+    for name in going.iter().copied() {
         match observed.producers.get(name).map(|found| found.state) {
-            // It cannot be deleted before the updaters have let it go.
-            Some(ProducerState::Stopped) if !observed.updaters.values().any(|u| u.producers.contains(name)) => {
+            // It cannot be deleted before the updaters have let it go, and some never can.
+            Some(ProducerState::Stopped)
+                if !is_tombstone(name, ledger) && !observed.updaters.values().any(|u| u.producers.contains(name)) =>
+            {
                 let delete = Command::new(Verb::PrdcrDel).with(Attribute::Name, name);
                 changes.push(Change::visible(Subject::Producer(name.clone()), vec![delete.into()]));
             }
-            Some(state) if state.is_started() => changes.push(stop(name)),
+            Some(state) if state.is_started() && config.producers.get(name).is_none_or(|p| p.run != Run::AsItIs) => {
+                changes.push(stop(name));
+            }
             _ => {}
         }
     }
@@ -59,7 +95,54 @@ pub(super) fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Le
 }
 
 fn same_address(wanted: &ProducerWanted, found: &ObservedProducer) -> bool {
-    wanted.host == found.host && wanted.port == found.port && wanted.xprt == found.xprt
+    // A passive one is connected to, from a port that nobody knows beforehand.
+    let port = wanted.port == found.port || wanted.producer.kind == ProducerKind::Passive;
+    wanted.host == found.host && port && wanted.xprt == found.xprt
+}
+
+/// Whether what the daemon tells of a producer is what is wanted; it does not tell everything.
+fn same_attributes(wanted: &ProducerWanted, found: &ObservedProducer) -> bool {
+    let producer = &wanted.producer;
+    let size =
+        |wanted: Option<&String>, found: Option<&String>| match (wanted.map(|w| bytes(w)), found.map(|f| bytes(f))) {
+            (Some(Some(wanted)), Some(Some(found))) => wanted == found,
+            (None, Some(Some(found))) => found == UNLIMITED,
+            _ => true,
+        };
+    let rail = producer.rail.as_ref().map_or(Some(1), |rail| rail.parse().ok());
+    found.auth.as_ref().is_none_or(|auth| *auth == *wanted.auth || auth == DEFAULT_DOMAIN)
+        && found.rail.zip(rail).is_none_or(|(found, wanted)| found == wanted)
+        && size(producer.quota.as_ref(), found.quota.as_ref())
+        && size(producer.rx_rate.as_ref(), found.rx_rate.as_ref())
+        && found.kind == producer.kind.word()
+        && match (producer.reconnect.us(), found.reconnect_us) {
+            (Some(wanted_us), Some(found_us)) => u64::try_from(wanted_us) == Ok(found_us),
+            _ => true,
+        }
+}
+
+/// A number of bytes with an optional suffix, as `prdcr_add` takes it and `prdcr_status` shows it.
+fn bytes(text: &str) -> Option<i64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(digits);
+    let shift = match suffix.trim_end_matches(['b', 'B']) {
+        "" => 0,
+        "k" | "K" => 10,
+        "m" | "M" => 20,
+        "g" | "G" => 30,
+        _ => return None,
+    };
+    number.parse::<i64>().ok()?.checked_mul(1 << shift)
+}
+
+/// A producer that its daemon will not delete before it restarts: main and 4.5 keep for good what `prdcr_start` ever
+/// started (section 4).
+pub(crate) fn tombstone(name: &Name) -> LedgerEntry {
+    LedgerEntry { key: format!("undeletable {name}"), value: String::new() }
+}
+
+fn is_tombstone(name: &Name, ledger: &Ledger) -> bool {
+    ledger.holds(&tombstone(name))
 }
 
 fn add(name: &Name, wanted: &ProducerWanted) -> Change {
@@ -88,21 +171,13 @@ fn stop(name: &Name) -> Change {
     Change::visible(Subject::ProducerStopped(name.clone()), vec![Step::accepting(command, STOPPING)])
 }
 
-/// Host and port change only by deleting and adding, and only a stopped producer can be deleted.
-fn replace(name: &Name, wanted: &ProducerWanted, found: &ObservedProducer) -> Change {
-    if found.state == ProducerState::Stopped {
-        let delete = Command::new(Verb::PrdcrDel).with(Attribute::Name, name);
-        let steps = vec![delete.into(), add_command(name, wanted).into()];
-        Change::visible(Subject::Producer(name.clone()), steps)
-    } else {
-        stop(name)
-    }
-}
-
 /// A subscription is kept by each producer object: one that is added later does not have it, so it is
-/// sent again whenever a producer is added. Repeating it does no harm (section 11).
+/// sent again whenever a producer is added or has advertised itself. Repeating it does no harm (section 11).
 fn subscribe(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, changes: &mut Vec<Change>) {
     let some_are_new = config.producers.keys().any(|name| !observed.producers.contains_key(name));
+    let present: Vec<&str> =
+        config.advertised.keys().filter(|name| observed.producers.contains_key(*name)).map(Name::as_str).collect();
+    let advertised = present.join(" ");
     for subscription in &config.subscriptions {
         let (attribute, source) = match &subscription.source {
             SubscriptionSource::Stream(stream) => (Attribute::Stream, stream),
@@ -114,7 +189,7 @@ fn subscribe(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, cha
             .with(attribute, source)
             .with_some(Attribute::RxRate, subscription.rx_rate.as_ref());
         let key = format!("subscription {attribute} {source} {}", subscription.regex);
-        let entry = LedgerEntry { key, value: command.to_string() };
+        let entry = LedgerEntry { key, value: format!("{command} {advertised}") };
         if some_are_new || !ledger.holds(&entry) {
             changes.push(Change {
                 subject: Subject::Subscription(format!("{attribute} {source} of {}", subscription.regex)),

@@ -16,18 +16,23 @@ use crate::ldmsd::observation::{ObservedMode, ObservedUpdater};
 use crate::ldmsd::{Attribute, Command, Observation, Verb};
 use crate::notation::{Interval, Name};
 
-pub(super) fn changes(config: &DaemonConfig, observed: &Observation, changes: &mut Vec<Change>) {
+pub(super) fn changes(
+    config: &DaemonConfig,
+    observed: &Observation,
+    going: &BTreeSet<&Name>,
+    changes: &mut Vec<Change>,
+) {
     for wanted in &config.updaters {
         let ours: Vec<(&Name, &ObservedUpdater)> =
             observed.updaters.iter().filter(|(name, _)| belongs_to(name, &wanted.name)).collect();
-        let right = ours.iter().find(|(_, found)| is_right(wanted, found, config)).map(|(name, _)| *name);
+        let right = ours.iter().find(|(_, found)| is_right(wanted, found, config, going)).map(|(name, _)| *name);
         let mut steps = Vec::new();
         match right {
             Some(name) if observed.updaters[name].running => {}
             Some(name) => steps.push(Command::new(Verb::UpdtrStart).with(Attribute::Name, name).into()),
             None => {
-                let retired = config.retired.iter().filter(|name| observed.producers.contains_key(*name));
-                steps.extend(add(&free_name(&wanted.name, observed), wanted, retired));
+                let without = going.iter().copied().filter(|name| observed.producers.contains_key(*name));
+                steps.extend(add(&free_name(&wanted.name, observed), wanted, without));
             }
         }
         for (name, _) in ours.iter().filter(|(name, _)| Some(*name) != right) {
@@ -70,8 +75,9 @@ fn free_name(name: &Name, observed: &Observation) -> Name {
 
 /// Whether an updater has every producer of the aggregator that it is for. Expressions are compiled only where a
 /// producer is missing, and one that is beyond us decides nothing.
-fn covers(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig) -> bool {
-    let missing: Vec<&Name> = config.producers.keys().filter(|name| !found.producers.contains(*name)).collect();
+fn covers(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig, going: &BTreeSet<&Name>) -> bool {
+    let stay = config.producers.keys().filter(|name| !going.contains(name));
+    let missing: Vec<&Name> = stay.filter(|name| !found.producers.contains(*name)).collect();
     if missing.is_empty() {
         return true;
     }
@@ -80,7 +86,7 @@ fn covers(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig) -> b
     !missing.iter().any(|name| expressions.iter().any(|expression| expression.is_match(name)))
 }
 
-fn is_right(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig) -> bool {
+fn is_right(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig, going: &BTreeSet<&Name>) -> bool {
     let interval = wanted.interval.us().is_none_or(|interval_us| interval_us == found.interval_us);
     let offset = match offset(wanted) {
         None => found.offset_us.is_none_or(|offset_us| offset_us == 0),
@@ -88,8 +94,8 @@ fn is_right(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig) ->
     };
     interval
         && offset
-        && covers(wanted, found, config)
-        && found.producers.is_disjoint(&config.retired)
+        && covers(wanted, found, config, going)
+        && !going.iter().any(|name| found.producers.contains(*name))
         && found.mode == observed_mode(wanted.mode)
         && in_effect(found.matches.iter().map(|(field, regex)| (field.as_str(), regex.as_str())))
             == in_effect(wanted.sets.iter().map(|SetMatch { regex, field }| (field.word(), regex.as_str())))
@@ -115,9 +121,9 @@ fn in_effect<'a>(matches: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeSet<
     if matches.iter().any(|(_, regex)| *regex == ".*") { BTreeSet::new() } else { matches }
 }
 
-/// A producer that has left the configuration can only be deleted when no updater lists it (section 4), so it is
-/// taken out again where the expressions match it, too.
-fn add<'a>(name: &Name, wanted: &Updater, retired: impl Iterator<Item = &'a Name>) -> Vec<Step> {
+/// A producer can only be deleted when no updater lists it (section 4), so one that has to go is taken out again
+/// where the expressions match it, too.
+fn add<'a>(name: &Name, wanted: &Updater, going: impl Iterator<Item = &'a Name>) -> Vec<Step> {
     let add = Command::new(Verb::UpdtrAdd)
         .with(Attribute::Name, name)
         .with(Attribute::Interval, &wanted.interval)
@@ -136,7 +142,7 @@ fn add<'a>(name: &Name, wanted: &Updater, retired: impl Iterator<Item = &'a Name
         .producers
         .iter()
         .map(|regex| Command::new(Verb::UpdtrPrdcrAdd).with(Attribute::Name, name).with(Attribute::Regex, regex));
-    let without = alternations(retired.map(Name::as_str))
+    let without = alternations(going.map(Name::as_str))
         .into_iter()
         .map(|regex| Command::new(Verb::UpdtrPrdcrDel).with(Attribute::Name, name).with(Attribute::Regex, regex));
     let matches = wanted.sets.iter().map(|set| {

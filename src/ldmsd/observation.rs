@@ -36,6 +36,16 @@ pub struct ObservedProducer {
     pub port: u16,
     /// The transport.
     pub xprt: String,
+    /// The authentication domain; `None` where none was given, and on 4.4, which does not tell.
+    pub auth: Option<String>,
+    /// The number of connections of the rail; 4.4 does not tell.
+    pub rail: Option<u32>,
+    /// The receive quota as the daemon writes it (`-1`, `1MB`); 4.4 does not tell.
+    pub quota: Option<String>,
+    /// The receive rate limit, likewise.
+    pub rx_rate: Option<String>,
+    /// How long the daemon waits before it connects again.
+    pub reconnect_us: Option<u64>,
     /// `active`, `passive`, `advertised, passive`, `advertiser`, … as the daemon says.
     pub kind: String,
     /// The state of the connection.
@@ -45,6 +55,12 @@ pub struct ObservedProducer {
 }
 
 impl ObservedProducer {
+    /// Made by a producer listener, for a daemon that advertised itself.
+    #[must_use]
+    pub fn is_advertised(&self) -> bool {
+        self.kind.starts_with("advertised")
+    }
+
     /// Connected, with at least one set, and all sets ready to be updated.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -227,6 +243,11 @@ impl From<ProducerStatus> for ObservedProducer {
             host: entry.host,
             port: entry.port.unwrap_or_default(),
             xprt: entry.transport,
+            auth: entry.auth,
+            rail: entry.rail,
+            quota: entry.quota,
+            rx_rate: entry.rx_rate,
+            reconnect_us: entry.reconnect_us,
             kind: entry.kind,
             state: entry.state.into(),
             sets: sets.collect(),

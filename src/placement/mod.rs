@@ -3,6 +3,8 @@
 //! Placement is a pure function of the group, of the aggregators that may be used and of what is
 //! placed already: no clock, no I/O, no order of a hash map. The same inputs give the same placement.
 
+mod advertised;
 mod producers;
 
+pub use advertised::place_advertised;
 pub use producers::{home_blocks, place_producers};

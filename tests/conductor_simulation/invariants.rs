@@ -60,6 +60,12 @@ impl World {
         all
     }
 
+    /// A daemon has a producer with another reconnect interval than the configuration: it has to be made anew.
+    fn is_outdated(&mut self, aggregator: &Name, producer: &Name, group: &AggregatorGroup) -> bool {
+        let wanted_us = group.producers[producer].reconnect.us().and_then(|us| u64::try_from(us).ok());
+        self.producers_on(aggregator).get(producer).is_some_and(|found| found.reconnect_us != wanted_us)
+    }
+
     fn violation(&mut self, text: String) {
         let text = format!("after {:.3} s: {text}", self.seconds());
         self.history.log(self.network.now_us, || format!("!!! {text}"));
@@ -70,7 +76,7 @@ impl World {
 /// Checked while faults happen.
 impl World {
     /// A producer is stopped only where nothing is collected, or where somebody else collects it already; and one that
-    /// is at home on an aggregator that stayed up is never stopped.
+    /// is at home on an aggregator that stayed up is never stopped, unless it has to be made anew.
     pub(crate) fn check_stops(&mut self, aggregator: &Name, changes: &[Change]) {
         let stops: Vec<&Name> = changes
             .iter()
@@ -86,6 +92,9 @@ impl World {
         let homes = self.homes(&group);
         for producer in stops {
             let Some(home) = homes.get(producer) else { continue };
+            if self.is_outdated(aggregator, producer, &group) {
+                continue;
+            }
             let now_us = self.now_us();
             if home == aggregator && self.history.undisturbed_since(home, now_us.saturating_sub(LONGEST_TRUST_DELAY_US))
             {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use maestro::cluster::Cluster;
 use maestro::conductor::Notice;
-use maestro::ldmsd::Verb;
-use maestro::notation::Name;
+use maestro::ldmsd::{Attribute, Command, Verb};
+use maestro::notation::{Interval, Name};
 
 use super::clusters::{fixture, generated};
 use super::world::{SECOND_US, World};
@@ -160,4 +160,59 @@ fn a_new_maestro_adopts_what_it_finds_while_an_aggregator_is_down() {
         matches!(sent.command.verb, Verb::PrdcrStop | Verb::PrdcrStartRegex | Verb::PrdcrStart | Verb::UpdtrAdd)
     });
     assert_eq!(moved.count(), 0);
+}
+
+#[test]
+fn a_producer_with_another_reconnect_interval_or_quota_is_made_anew_and_no_other_is_touched() {
+    let mut world = calm(1, fixture("basic-current"));
+    let mut cluster = (*world.cluster).clone();
+    let group = cluster.groups.get_mut(&name("l1-agg-[1-3]")).unwrap();
+    let changed = name("node-4-10002");
+    let producer = group.producers.get_mut(&changed).unwrap();
+    producer.reconnect = Interval::from_us(3_000_000);
+    producer.quota = Some("1M".into());
+    let begin_us = world.now_us();
+    world.configure(cluster);
+    world.run_for(20 * SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    assert_eq!(violations(&world), [""; 0]);
+    for aggregator in ["l1-agg-1", "l1-agg-2", "l1-agg-3"] {
+        let found = world.producers_on(&name(aggregator)).remove(&changed).unwrap();
+        assert_eq!((found.reconnect_us, found.quota.as_deref()), (Some(3_000_000), Some("1MB")), "{aggregator}");
+    }
+    let touched = |verb: Verb| -> BTreeSet<String> {
+        let sent = world.history.commands_since(begin_us).filter(|sent| sent.command.verb == verb);
+        sent.filter_map(|sent| sent.command.get(Attribute::Name).map(str::to_owned)).collect()
+    };
+    for verb in [Verb::PrdcrStop, Verb::PrdcrDel, Verb::PrdcrAdd] {
+        assert_eq!(touched(verb), [changed.to_string()].into(), "{verb:?}");
+    }
+}
+
+#[test]
+fn a_producer_that_cannot_be_deleted_goes_on_as_it_is() {
+    let mut world = calm(1, fixture("basic-current"));
+    let changed = name("node-4-10002");
+    // Who starts a producer by name makes it undeletable.
+    let owner = name("l1-agg-2");
+    let by_name = |verb| Command::new(verb).with(Attribute::Name, &changed);
+    world.meddle(&owner, &by_name(Verb::PrdcrStop));
+    world.run_for(SECOND_US / 10);
+    world.meddle(&owner, &by_name(Verb::PrdcrStart));
+    world.run_for(20 * SECOND_US);
+    let mut cluster = (*world.cluster).clone();
+    let group = cluster.groups.get_mut(&name("l1-agg-[1-3]")).unwrap();
+    group.producers.get_mut(&changed).unwrap().reconnect = Interval::from_us(3_000_000);
+    let begin_us = world.now_us();
+    world.configure(cluster);
+    world.run_for(60 * SECOND_US);
+    let found = world.producers_on(&owner).remove(&changed).unwrap();
+    assert!(found.state.is_started(), "{found:?}");
+    let tries = world
+        .history
+        .commands_since(begin_us)
+        .filter(|sent| sent.daemon == owner && sent.command.verb == Verb::PrdcrDel);
+    assert!(tries.count() <= 5);
+    let told = world.history.notices.iter().filter(|(_, notice)| matches!(notice, Notice::Refused { .. })).count();
+    assert_eq!(told, 1);
 }
