@@ -8,7 +8,7 @@ use super::groups::GroupState;
 use super::notice::Notice;
 use super::{Conductor, Now, Timer};
 use crate::cluster::{Cluster, Relations};
-use crate::desired::{Change, Ledger, Step, Subject, tombstone};
+use crate::desired::{Change, Ledger, Retired, Step, Subject, retire, tombstone};
 use crate::ldmsd::{Numbering, Observation, Verb};
 use crate::notation::Name;
 
@@ -34,6 +34,8 @@ pub(super) struct DaemonState {
     pub(super) ledger: Ledger,
     /// The changes that are being applied, or none during a mere observation.
     pub(super) in_flight: Option<Vec<Change>>,
+    /// What has left its configuration.
+    pub(super) retired: Retired,
     pub(super) attempts: BTreeMap<Subject, Attempt>,
     /// It was as configured when last looked at.
     pub(super) settled: bool,
@@ -92,6 +94,7 @@ impl DaemonState {
             observed: Observation::default(),
             ledger: Ledger::default(),
             in_flight: None,
+            retired: Retired::default(),
             attempts: BTreeMap::new(),
             settled: false,
             configured_once: false,
@@ -145,7 +148,10 @@ impl DaemonState {
 
 impl Conductor {
     pub(super) fn configure(&mut self, cluster: Arc<Cluster>, now: Now) {
-        self.relations = Relations::of(&cluster);
+        let relations = Relations::of(&cluster);
+        let daemons = self.daemons.iter_mut().map(|(name, state)| (name, &mut state.retired));
+        retire((&self.cluster, &self.relations), (&cluster, &relations), daemons);
+        self.relations = relations;
         let targets: BTreeMap<Name, Target> =
             cluster.daemons.keys().filter_map(|name| Some((name.clone(), self.target(&cluster, name)?))).collect();
         let gone: Vec<Name> = self.daemons.keys().filter(|name| !targets.contains_key(*name)).cloned().collect();
@@ -154,10 +160,17 @@ impl Conductor {
             self.actions.push(Action::Forget(name));
         }
         for (name, target) in targets {
-            match self.daemons.get(&name) {
+            match self.daemons.get_mut(&name) {
                 Some(known) if known.target == target => {}
-                _ => {
-                    self.daemons.insert(name, DaemonState::new(target.clone()));
+                // Its connection is what its producers' placement stands on.
+                Some(known) if known.target.differs_in_less_sections(&target) => {
+                    let sections = target.sections;
+                    known.target = target;
+                    self.actions.push(Action::Attend { daemon: name, sections });
+                }
+                known => {
+                    let retired = known.map(|known| known.retired.clone()).unwrap_or_default();
+                    self.daemons.insert(name, DaemonState { retired, ..DaemonState::new(target.clone()) });
                     self.actions.push(Action::Connect(target));
                 }
             }
@@ -165,7 +178,7 @@ impl Conductor {
         self.groups.retain(|name, _| cluster.groups.contains_key(name));
         for (name, group) in &cluster.groups {
             let state = self.groups.entry(name.clone()).or_insert_with(|| GroupState::new(now));
-            state.retire(&group.producers);
+            state.drop_all_but(&group.producers);
         }
         self.report(Notice::Configured {
             daemons: cluster.daemons.len(),
@@ -187,14 +200,19 @@ impl Conductor {
         let daemon = cluster.daemons.get(name)?;
         let endpoint = daemon.control_endpoint()?;
         let group = self.relations.group_of(name).and_then(|group| cluster.groups.get(group));
+        // One that aggregates no more is looked at until it is rid of what it collected.
+        let retired = self.daemons.get(name).map(|known| &known.retired);
+        let collected = retired.is_some_and(|retired| !retired.producers.is_empty() || !retired.policies.is_empty());
+        let sampled = retired.is_some_and(|retired| !retired.plugins.is_empty());
         Some(Target {
             daemon: name.clone(),
             host: daemon.host_of(endpoint).to_owned(),
             port: endpoint.port,
             auth: endpoint.auth.clone(),
             sections: Sections {
-                aggregates: group.is_some(),
-                samples: !self.relations.sampler_groups_of(name).is_empty()
+                aggregates: group.is_some() || collected,
+                samples: sampled
+                    || !self.relations.sampler_groups_of(name).is_empty()
                     || group.is_some_and(|group| !group.plugins.is_empty()),
             },
         })

@@ -148,6 +148,13 @@ impl Observed {
 pub enum Action {
     /// Keep a connection to a daemon, observe and probe it. Replaces an earlier target.
     Connect(Target),
+    /// Something else matters on a daemon from now on: look at it in full, over the connection that there is.
+    Attend {
+        /// The daemon.
+        daemon: Name,
+        /// What is worth observing on it.
+        sections: Sections,
+    },
     /// Have nothing more to do with a daemon.
     Forget(Name),
     /// Send changes, then observe.
@@ -187,6 +194,15 @@ pub struct Target {
     pub auth: AuthDomain,
     /// What is worth observing on it.
     pub sections: Sections,
+}
+
+impl Target {
+    /// Whether it is the same but for what is observed, of a daemon that has been known as an aggregator if it is one.
+    #[must_use]
+    pub fn differs_in_less_sections(&self, other: &Target) -> bool {
+        let same_sections = Target { sections: other.sections, ..self.clone() };
+        same_sections == *other && (self.sections.aggregates || !other.sections.aggregates)
+    }
 }
 
 /// Which parts of a daemon matter.

@@ -29,7 +29,6 @@ pub(super) struct GroupState {
     pub(super) leaving: BTreeMap<(Name, Name), Leaving>,
     /// Producers that could not be moved, and until when they stay where they are.
     pub(super) pinned: BTreeMap<Name, u64>,
-    retired: BTreeSet<Name>,
     /// Producers that have advertised themselves, and since when they have been seen.
     pub(super) advertised: BTreeMap<Name, u64>,
     lost: Vec<(Name, DownReason)>,
@@ -51,7 +50,6 @@ impl GroupState {
             owners: BTreeMap::new(),
             leaving: BTreeMap::new(),
             pinned: BTreeMap::new(),
-            retired: BTreeSet::new(),
             advertised: BTreeMap::new(),
             lost: Vec::new(),
             known_since_us: now.mono_us,
@@ -79,16 +77,14 @@ impl GroupState {
         self.leaving.retain(|(leaving, _), _| leaving != producer);
     }
 
-    /// Drops producers that the configuration no longer has; they are taken from the daemons.
-    pub(super) fn retire(&mut self, wanted: &BTreeMap<Name, Producer>) {
+    /// Drops producers that the configuration no longer has.
+    pub(super) fn drop_all_but(&mut self, wanted: &BTreeMap<Name, Producer>) {
         let known = |name: &Name| wanted.contains_key(name) || self.advertised.contains_key(name);
         let gone: Vec<Name> = self.owners.keys().filter(|name| !known(name)).cloned().collect();
         self.leaving.retain(|(producer, _), _| known(producer));
         for name in &gone {
             self.owners.remove(name);
         }
-        self.retired.extend(gone);
-        self.retired.retain(|name| !wanted.contains_key(name));
         self.announced = false;
     }
 
@@ -101,7 +97,8 @@ impl GroupState {
 impl Conductor {
     /// What placement has given to a daemon.
     pub(super) fn roles(&self, name: &Name, now: Now) -> Roles {
-        let mut roles = Roles { boosts: self.boosts.of(name), ..Roles::default() };
+        let retired = self.daemons.get(name).map(|daemon| daemon.retired.clone()).unwrap_or_default();
+        let mut roles = Roles { boosts: self.boosts.of(name), retired, ..Roles::default() };
         let Some(group) = self.relations.group_of(name) else { return roles };
         let (Some(state), Some(config)) = (self.groups.get(group), self.cluster.groups.get(group)) else {
             return roles;
@@ -119,7 +116,6 @@ impl Conductor {
             // Nothing is known yet of the others: nobody is to stop anything.
             roles.as_they_are.extend(config.producers.keys().cloned());
         }
-        roles.retired.clone_from(&state.retired);
         let advertised = state.advertised.keys().map(|producer| (producer.clone(), roles.run_of(producer)));
         roles.advertised = advertised.collect();
         for (producer, run) in &mut roles.advertised {

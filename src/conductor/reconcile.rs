@@ -7,6 +7,7 @@ use super::notice::Notice;
 use super::{Conductor, Now, Timer};
 use crate::cluster::UpdaterMode;
 use crate::desired::{Change, Subject, changes, daemon_config};
+use crate::ldmsd::Verb;
 use crate::ldmsd::observation::ProducerState;
 use crate::notation::Name;
 
@@ -22,12 +23,8 @@ impl Conductor {
         if !state.is_up() || state.in_flight.is_some() {
             return;
         }
-        let mut roles = self.roles(name, now);
-        let busy_us = if roles.retired.is_empty() { 0 } else { self.until_it_may_stop_us(name, now) };
-        if busy_us > 0 {
-            roles.as_they_are.append(&mut roles.retired);
-            self.timers.insert((now.mono_us + busy_us, Timer::Daemon(name.clone())));
-        }
+        let roles = self.roles(name, now);
+        let busy_us = self.until_sets_may_go_us(name, now.wall_us);
         let mut config = daemon_config(&self.cluster, &self.relations, name, &roles);
         let Some(state) = self.daemons.get_mut(name) else { return };
         if state.observed.development_line {
@@ -49,12 +46,21 @@ impl Conductor {
         if let Some(at_us) = next_try.min() {
             self.timers.insert((at_us, Timer::Daemon(name.clone())));
         }
+        let (due, untimely): (Vec<Change>, Vec<Change>) =
+            due.into_iter().partition(|change| busy_us == 0 || !deletes_sets(change));
+        if !untimely.is_empty() {
+            state.settled = false;
+            self.timers.insert((now.mono_us + busy_us, Timer::Daemon(name.clone())));
+        }
         if !due.is_empty() {
             state.settled = false;
             let scope = scope_of(&due);
             state.in_flight = Some(due.clone());
             let session = state.session;
             self.actions.push(Action::Run { daemon: name.clone(), session, changes: due, scope });
+            return;
+        }
+        if !untimely.is_empty() {
             return;
         }
         let newly_configured = !std::mem::replace(&mut state.configured_once, true);
@@ -68,12 +74,6 @@ impl Conductor {
             self.plan_groups(now);
         }
         self.poll(name, now);
-    }
-
-    /// How long until producers may be stopped on an aggregator without hitting a fetch of the level above.
-    fn until_it_may_stop_us(&self, name: &Name, now: Now) -> u64 {
-        let group = self.relations.group_of(name).and_then(|group| self.cluster.groups.get(group));
-        group.map_or(0, |group| self.until_calm_us(name, group, now.wall_us))
     }
 
     /// Aggregators whose producers wait for this daemon's services look again.
@@ -129,6 +129,12 @@ fn producers_scope(producers: BTreeSet<Name>) -> Scope {
     }
 }
 
+/// Whether sets go with it, which kills a storing aggregator of the development line that is fetching them
+/// (operations of a live ldmsd, section 14): never near a tick.
+fn deletes_sets(change: &Change) -> bool {
+    change.steps.iter().any(|step| matches!(step.command.verb, Verb::PrdcrStop | Verb::Term))
+}
+
 /// What changes may have changed.
 fn scope_of(changes: &[Change]) -> Scope {
     let mut scope = Scope::default();
@@ -141,7 +147,11 @@ fn scope_of(changes: &[Change]) -> Scope {
             Subject::Producer(_) | Subject::ProducersStarted(_) => scope.all_producers = true,
             Subject::Updater(_) | Subject::Boost(_) => scope.updaters = true,
             Subject::StoragePolicy(_) => scope.policies = true,
-            Subject::Plugin(_) => scope.plugins = true,
+            Subject::Plugin(_) => {
+                scope.plugins = true;
+                // A store that is made anew takes its policies with it.
+                scope.policies |= change.steps.iter().any(|step| step.command.verb == Verb::StrgpDel);
+            }
             Subject::AuthDomain(_)
             | Subject::Listener(_)
             | Subject::Environment

@@ -21,6 +21,12 @@ const PATIENCE_US: u64 = 60_000_000;
 /// How long a producer that could not be moved stays where it is.
 const PINNED_US: u64 = 300_000_000;
 
+/// How far from the ticks of updaters sets are deleted, at the middle of the interval where that is nearer. A fetch
+/// may be outstanding for some 45 ms.
+const FAR_FROM_A_TICK_US: u64 = 250_000;
+/// How often the search for a calm moment goes on, at most.
+const MOST_STEPS_TO_CALM: usize = 100;
+
 /// A producer that still runs on a former owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Leaving {
@@ -139,7 +145,7 @@ impl Conductor {
             Some(since_us) => {
                 let updated_us = since_us + FIRST_UPDATE_US.max(2 * slowest_interval_us(&config.updaters));
                 let earliest_us = updated_us.max(now.mono_us);
-                let stop_us = earliest_us + self.until_calm_us(from, config, now.wall_us + (earliest_us - now.mono_us));
+                let stop_us = earliest_us + self.until_sets_may_go_us(from, now.wall_us + (earliest_us - now.mono_us));
                 if stop_us <= now.mono_us { Verdict::Stop } else { Verdict::Wait(stop_us) }
             }
             None if now.mono_us >= leaving.since_us + PATIENCE_US => Verdict::Abandon,
@@ -155,16 +161,21 @@ impl Conductor {
         former.ready_sets().all(|set| ready.contains(set)).then_some(readiness.since_us)
     }
 
-    /// How long until the updater that fetches from `aggregator` is far from its ticks.
-    pub(super) fn until_calm_us(&self, aggregator: &Name, config: &AggregatorGroup, wall_us: u64) -> u64 {
-        let above = self
-            .relations
-            .collected_by(aggregator)
-            .iter()
-            .filter_map(|(group, _)| self.cluster.groups.get(group))
-            .flat_map(|group| &group.updaters);
-        let fastest = above.chain(&config.updaters).filter_map(ticks).min();
-        fastest.map_or(0, |(interval_us, offset_us)| calm_in_us(wall_us, interval_us, offset_us))
+    /// How long until sets of a daemon may be deleted: until the updaters that fetch them, on this level and all
+    /// above, are far from their ticks.
+    pub(super) fn until_sets_may_go_us(&self, daemon: &Name, wall_us: u64) -> u64 {
+        let mut groups: BTreeSet<&Name> = self.relations.group_of(daemon).into_iter().collect();
+        let mut level = vec![daemon];
+        while let Some(daemon) = level.pop() {
+            for (group, _) in self.relations.collected_by(daemon) {
+                if groups.insert(group) {
+                    level.extend(self.cluster.groups.get(group).into_iter().flat_map(|group| &group.aggregators));
+                }
+            }
+        }
+        let groups = groups.into_iter().filter_map(|group| self.cluster.groups.get(group));
+        let ticks: BTreeSet<Ticks> = groups.flat_map(|group| &group.updaters).filter_map(ticks).collect();
+        calm_in_us(wall_us, &ticks)
     }
 
     /// The sets of some producers, as their aggregator showed them last.
@@ -182,24 +193,46 @@ fn slowest_interval_us(updaters: &[Updater]) -> u64 {
     updaters.iter().filter_map(|updater| updater.interval.us()).filter_map(|us| us.try_into().ok()).max().unwrap_or(0)
 }
 
-/// Interval and offset of an updater, which ticks by the wall clock, without an offset at full multiples.
-fn ticks(updater: &Updater) -> Option<(u64, u64)> {
-    let interval_us = updater.interval.us().and_then(|us| u64::try_from(us).ok()).filter(|us| *us > 0)?;
-    let offset_us = updater.offset.as_ref().map_or(Some(0), Interval::us)?;
-    u64::try_from(offset_us.rem_euclid(i64::try_from(interval_us).ok()?)).ok().map(|offset_us| (interval_us, offset_us))
+/// When an updater ticks: at the full multiples of the interval, plus the offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Ticks {
+    interval_us: u64,
+    offset_us: u64,
 }
 
-/// The time until the middle half of the interval between two ticks; zero within it.
-fn calm_in_us(wall_us: u64, interval_us: u64, offset_us: u64) -> u64 {
-    let phase_us = (wall_us + interval_us - offset_us % interval_us) % interval_us;
-    let (begin_us, end_us) = (interval_us / 4, interval_us / 4 * 3);
-    if phase_us < begin_us {
-        begin_us - phase_us
-    } else if phase_us <= end_us {
-        0
-    } else {
-        interval_us - phase_us + begin_us
+/// By the wall clock; without an offset at full multiples.
+fn ticks(updater: &Updater) -> Option<Ticks> {
+    let interval_us = updater.interval.us().and_then(|us| u64::try_from(us).ok()).filter(|us| *us > 0)?;
+    let offset_us = updater.offset.as_ref().map_or(Some(0), Interval::us)?;
+    let offset_us = u64::try_from(offset_us.rem_euclid(i64::try_from(interval_us).ok()?)).ok()?;
+    Some(Ticks { interval_us, offset_us })
+}
+
+impl Ticks {
+    /// How long to wait at a moment that is too near a tick; `None` for one that is far enough.
+    fn disturb_us(self, wall_us: u64) -> Option<u64> {
+        let margin_us = FAR_FROM_A_TICK_US.min(self.interval_us / 4);
+        let phase_us = (wall_us + self.interval_us - self.offset_us) % self.interval_us;
+        if phase_us < margin_us {
+            Some(margin_us - phase_us)
+        } else if phase_us > self.interval_us - margin_us {
+            Some(self.interval_us - phase_us + margin_us)
+        } else {
+            None
+        }
     }
+}
+
+/// The time until a moment that is far from everybody's ticks. Where there is none soon, the fastest decides.
+fn calm_in_us(wall_us: u64, ticks: &BTreeSet<Ticks>) -> u64 {
+    let mut wait_us = 0;
+    for _ in 0..MOST_STEPS_TO_CALM {
+        match ticks.iter().filter_map(|ticks| ticks.disturb_us(wall_us + wait_us)).max() {
+            Some(longer_us) => wait_us += longer_us,
+            None => return wait_us,
+        }
+    }
+    ticks.first().and_then(|fastest| fastest.disturb_us(wall_us)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -207,14 +240,44 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn any_ticks() -> impl Strategy<Value = Ticks> {
+        let intervals = prop_oneof![Just(200_000u64), Just(1_000_000), Just(2_000_000), 4u64..20_000_000];
+        (intervals, 0u64..20_000_000)
+            .prop_map(|(interval_us, offset)| Ticks { interval_us, offset_us: offset % interval_us })
+    }
+
+    fn distance_us(ticks: Ticks, wall_us: u64) -> u64 {
+        let phase_us = (wall_us + ticks.interval_us - ticks.offset_us) % ticks.interval_us;
+        phase_us.min(ticks.interval_us - phase_us)
+    }
+
+    #[test]
+    fn a_stop_waits_for_the_slow_updater_above_too() {
+        let fast = Ticks { interval_us: 1_000_000, offset_us: 100_000 };
+        let slow = Ticks { interval_us: 5_000_000, offset_us: 600_000 };
+        assert_eq!(calm_in_us(500_000, &[fast].into()), 0);
+        let wait_us = calm_in_us(500_000, &[fast, slow].into());
+        assert!(distance_us(fast, 500_000 + wait_us) >= 250_000, "{wait_us}");
+        assert!(distance_us(slow, 500_000 + wait_us) >= 250_000, "{wait_us}");
+    }
+
     proptest! {
         #[test]
-        fn stops_fall_far_from_ticks(wall_us in 0u64..10_000_000_000, interval_us in 4u64..20_000_000, offset in 0u64..20_000_000) {
-            let offset_us = offset % interval_us;
-            let wait_us = calm_in_us(wall_us, interval_us, offset_us);
-            prop_assert!(wait_us < interval_us);
-            let phase_us = (wall_us + wait_us + interval_us - offset_us) % interval_us;
-            prop_assert!(phase_us >= interval_us / 4 && phase_us <= interval_us / 4 * 3);
+        fn stops_fall_far_from_ticks(wall_us in 0u64..10_000_000_000, ticks in any_ticks()) {
+            let wait_us = calm_in_us(wall_us, &[ticks].into());
+            prop_assert!(wait_us < ticks.interval_us);
+            let distance_us = distance_us(ticks, wall_us + wait_us);
+            prop_assert!(distance_us >= 250_000.min(ticks.interval_us / 4), "{}", distance_us);
+        }
+
+        #[test]
+        fn with_many_updaters_the_fastest_is_never_hit(
+            wall_us in 0u64..10_000_000_000,
+            ticks in proptest::collection::btree_set(any_ticks(), 1..6),
+        ) {
+            let wait_us = calm_in_us(wall_us, &ticks);
+            let fastest = *ticks.first().unwrap();
+            prop_assert!(distance_us(fastest, wall_us + wait_us) >= 250_000.min(fastest.interval_us / 4));
         }
     }
 }

@@ -95,6 +95,7 @@ impl Stage {
             let now = Now { mono_us: self.now_us, wall_us: self.now_us };
             for action in self.conductor.handle(event, now) {
                 match action {
+                    Action::Attend { .. } => {}
                     Action::Run { daemon, session, changes, .. } => {
                         let outcomes = changes.iter().map(|change| self.carry_out(&daemon, change)).collect();
                         let observed = self.observed(&daemon);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::retired::Retired;
 use crate::cluster::{
     AuthDomain, Cluster, Plugin, PluginConfig, Producer, Relations, StoragePolicy, Subscription, Updater,
 };
@@ -24,8 +25,8 @@ pub struct DaemonConfig {
     pub plugins: BTreeMap<Name, PluginWanted>,
     /// Producers by name.
     pub producers: BTreeMap<Name, ProducerWanted>,
-    /// Producers that must not be here any more.
-    pub retired: BTreeSet<Name>,
+    /// What must not be here any more.
+    pub retired: Retired,
     /// Producers that advertised themselves, by name: nobody adds them.
     pub advertised: BTreeMap<Name, Run>,
     /// Subscriptions of its producers.
@@ -137,8 +138,8 @@ pub struct Roles {
     pub started: BTreeSet<Name>,
     /// Producers that ran here and are stopped only when another aggregator has taken over.
     pub as_they_are: BTreeSet<Name>,
-    /// Producers that have left the configuration.
-    pub retired: BTreeSet<Name>,
+    /// What has left the configuration.
+    pub retired: Retired,
     /// Producers that advertised themselves to the group, and whether they run here.
     pub advertised: BTreeMap<Name, Run>,
     /// Temporary fast updaters.
@@ -192,8 +193,7 @@ pub fn daemon_config(cluster: &Cluster, relations: &Relations, name: &Name, role
         config.subscriptions.clone_from(&group.subscriptions);
         config.updaters.clone_from(&group.updaters);
     }
-    config.retired =
-        roles.retired.iter().filter(|producer| !config.producers.contains_key(*producer)).cloned().collect();
+    config.retired.clone_from(&roles.retired);
     config.advertised.clone_from(&roles.advertised);
     config.boosts.clone_from(&roles.boosts);
     config

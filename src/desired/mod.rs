@@ -13,6 +13,7 @@ mod plugins;
 mod policies;
 mod producers;
 mod regex;
+mod retired;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use config::{
 };
 pub(crate) use producers::tombstone;
 pub use regex::{alternations, escape};
+pub use retired::{Related, Retired, RetiredPlugin, retire};
 
 use crate::ldmsd::{Numbering, Observation};
 
@@ -39,6 +41,8 @@ pub fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, n
     let going = producers::going(config, observed, ledger);
     producers::changes(config, observed, ledger, &going, &mut changes);
     policies::changes(config, observed, numbering, &mut changes);
+    // A store plugin can only go when no policy uses it any more.
+    plugins::remove_retired(config, observed, numbering, &mut changes);
     updaters::changes(config, observed, &going, &mut changes);
     changes
 }

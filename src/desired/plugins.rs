@@ -7,6 +7,7 @@
 
 use super::change::{Change, Ledger, LedgerEntry, Step, Subject};
 use super::config::{DaemonConfig, PluginWanted, Schedule};
+use super::policies;
 use crate::ldmsd::observation::{ObservedPlugin, UpdateHint};
 use crate::ldmsd::{Attribute, Command, Numbering, Observation, Verb};
 use crate::notation::Name;
@@ -30,9 +31,10 @@ pub(super) fn changes(
     for (instance, wanted) in &config.plugins {
         let name = instance_name(instance, &wanted.plugin, numbering);
         let entry = LedgerEntry { key: format!("plugin {name}"), value: wanted.configs.join("; ") };
-        let steps = match observed.plugins.get(&observed_name(&name, wanted, numbering)) {
+        let steps = match observed.plugins.get(&observed_name(&name, wanted.schedule.is_none(), numbering)) {
             None => from_nothing(&name, wanted),
-            Some(plugin) => already_loaded(&name, wanted, plugin, ledger, &entry),
+            Some(plugin) if !reconfigured(ledger, &entry) => already_loaded(&name, wanted, plugin, ledger, &entry),
+            Some(_) => anew(&name, instance, wanted, config, observed),
         };
         if !steps.is_empty() {
             changes.push(Change { subject: Subject::Plugin(name), steps, remember: Some(entry) });
@@ -49,9 +51,9 @@ pub(super) fn instance_name(instance: &Name, library: &str, numbering: Numbering
 }
 
 /// The name under which a daemon lists a plugin: 4.4 shows `store_csv` as `csv`.
-fn observed_name(name: &Name, wanted: &PluginWanted, numbering: Numbering) -> Name {
+fn observed_name(name: &Name, is_store: bool, numbering: Numbering) -> Name {
     match name.strip_prefix("store_") {
-        Some(rest) if numbering == Numbering::V44 && wanted.schedule.is_none() => Name::from(rest),
+        Some(rest) if numbering == Numbering::V44 && is_store => Name::from(rest),
         _ => name.clone(),
     }
 }
@@ -79,6 +81,52 @@ fn start(name: &Name, schedule: &Schedule) -> Step {
     Step::accepting(command, RUNNING)
 }
 
+/// Whether the instance has been given another configuration than this one.
+fn reconfigured(ledger: &Ledger, entry: &LedgerEntry) -> bool {
+    ledger.get(&entry.key).is_some_and(|sent| sent != entry.value)
+}
+
+/// Unloads an instance and loads it again. A store has to be free of policies first; they are added again at the next
+/// look at the daemon, some milliseconds later (operations of a live ldmsd, section 9).
+fn anew(
+    name: &Name,
+    instance: &Name,
+    wanted: &PluginWanted,
+    config: &DaemonConfig,
+    observed: &Observation,
+) -> Vec<Step> {
+    let users = config.policies.iter().filter(|(policy, user)| {
+        user.instance == *instance && wanted.schedule.is_none() && observed.policies.contains_key(*policy)
+    });
+    let mut steps: Vec<Step> = users.flat_map(|(policy, _)| policies::remove(policy)).collect();
+    steps.extend(unload(name, wanted.schedule.is_none()));
+    steps.extend(from_nothing(name, wanted));
+    steps
+}
+
+fn unload(name: &Name, is_store: bool) -> impl Iterator<Item = Step> {
+    let term = Command::new(Verb::Term).with(Attribute::Name, name);
+    (!is_store).then(|| stop(name)).into_iter().chain([term.into()])
+}
+
+/// Unloads instances that have left the configuration.
+pub(super) fn remove_retired(
+    config: &DaemonConfig,
+    observed: &Observation,
+    numbering: Numbering,
+    changes: &mut Vec<Change>,
+) {
+    for (instance, plugin) in &config.retired.plugins {
+        let name = instance_name(instance, &plugin.library, numbering);
+        // On 4.4 another instance of the library is the same one.
+        let is_wanted = config.plugins.iter().any(|(other, w)| instance_name(other, &w.plugin, numbering) == name);
+        if !is_wanted && observed.plugins.contains_key(&observed_name(&name, plugin.is_store, numbering)) {
+            let steps = unload(&name, plugin.is_store).collect();
+            changes.push(Change::visible(Subject::Plugin(name), steps));
+        }
+    }
+}
+
 /// A sampler without a running set may be configured or not, started or not: sending both again does
 /// no harm, because a running one refuses. It is done once to each run of the daemon, since a sampler
 /// may rightly have no set (no such device on this node).
@@ -90,10 +138,6 @@ fn already_loaded(
     entry: &LedgerEntry,
 ) -> Vec<Step> {
     let Some(schedule) = &wanted.schedule else { return Vec::new() };
-    if ledger.get(&entry.key).is_some_and(|sent| sent != entry.value) {
-        let term = Command::new(Verb::Term).with(Attribute::Name, name);
-        return [stop(name), term.into()].into_iter().chain(from_nothing(name, wanted)).collect();
-    }
     let hints: Vec<UpdateHint> = plugin.sets.iter().filter_map(|set| set.hint).collect();
     if hints.is_empty() && !ledger.holds(entry) {
         return configure(name, wanted).chain([start(name, schedule)]).collect();

@@ -17,13 +17,14 @@ const NOT_RUNNING: &[i32] = &[16];
 const ALL_PRODUCERS: &str = ".*";
 
 pub(super) fn changes(config: &DaemonConfig, observed: &Observation, numbering: Numbering, changes: &mut Vec<Change>) {
+    for name in config.retired.policies.iter().filter(|name| observed.policies.contains_key(*name)) {
+        changes.push(Change::visible(Subject::StoragePolicy(name.clone()), remove(name).into()));
+    }
     for (name, wanted) in &config.policies {
         let steps = match observed.policies.get(name) {
             None => add(name, wanted, numbering),
             Some(found) if !is_right(wanted, found, numbering) => {
-                let stop = Command::new(Verb::StrgpStop).with(Attribute::Name, name);
-                let delete = Command::new(Verb::StrgpDel).with(Attribute::Name, name);
-                let mut steps = vec![Step::accepting(stop, NOT_RUNNING), delete.into()];
+                let mut steps = Vec::from(remove(name));
                 steps.extend(add(name, wanted, numbering));
                 steps
             }
@@ -32,6 +33,12 @@ pub(super) fn changes(config: &DaemonConfig, observed: &Observation, numbering: 
         };
         changes.push(Change::visible(Subject::StoragePolicy(name.clone()), steps));
     }
+}
+
+pub(super) fn remove(name: &Name) -> [Step; 2] {
+    let stop = Command::new(Verb::StrgpStop).with(Attribute::Name, name);
+    let delete = Command::new(Verb::StrgpDel).with(Attribute::Name, name);
+    [Step::accepting(stop, NOT_RUNNING), delete.into()]
 }
 
 fn add(name: &Name, wanted: &PolicyWanted, numbering: Numbering) -> Vec<Step> {

@@ -35,7 +35,7 @@ pub(super) fn going<'a>(config: &'a DaemonConfig, observed: &Observation, ledger
         })
     };
     let outdated = config.producers.iter().filter(|(name, wanted)| is_outdated(name, wanted)).map(|(name, _)| name);
-    outdated.chain(&config.retired).collect()
+    outdated.chain(&config.retired.producers).collect()
 }
 
 pub(super) fn changes(

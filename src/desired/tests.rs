@@ -171,7 +171,7 @@ fn retired_case() -> (DaemonConfig, Observation) {
         producers: vec![".*".into()],
         sets: Vec::new(),
     };
-    let retired = [Name::from("gone")].into();
+    let retired = Retired { producers: [Name::from("gone")].into(), ..Retired::default() };
     (DaemonConfig { updaters: vec![updater], retired, ..DaemonConfig::default() }, observed)
 }
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::bail;
 use rand::RngExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use super::inquiry::{self, Fingerprint, Inquiry};
-use crate::conductor::{DownReason, Event, Observed, Outcome, Scope, Target};
+use crate::conductor::{DownReason, Event, Observed, Outcome, Scope, Sections, Target};
 use crate::desired::{Change, Subject};
 use crate::ldmsd::auth::{Auth, AuthMethod};
 use crate::ldmsd::{Client, ClientError, CloseReason, Command, ConnectOptions, Numbering, Request, Response, Verb};
@@ -51,6 +51,7 @@ static SESSIONS: AtomicU64 = AtomicU64::new(1);
 /// A running agent; dropping it ends the agent and closes its connection.
 pub(super) struct Handle {
     orders: mpsc::Sender<Order>,
+    sections: watch::Sender<Sections>,
     task: AbortHandle,
 }
 
@@ -64,8 +65,14 @@ impl Handle {
     pub(super) fn start(target: Target, settings: AgentSettings, events: mpsc::Sender<Event>) -> Handle {
         // The conductor has at most one order out; the second place is for one of a former connection.
         let (orders, inbox) = mpsc::channel(2);
-        let agent = Agent { target, settings, events, orders: inbox };
-        Handle { orders, task: tokio::spawn(agent.keep_going()).abort_handle() }
+        let (sections, attended) = watch::channel(target.sections);
+        let agent = Agent { target, settings, events, orders: inbox, sections: attended };
+        Handle { orders, sections, task: tokio::spawn(agent.keep_going()).abort_handle() }
+    }
+
+    /// From now on these parts of the daemon matter.
+    pub(super) fn attend(&self, sections: Sections) {
+        self.sections.send_replace(sections);
     }
 
     /// Hands over an order. One that does not fit is for a connection that no longer exists.
@@ -85,6 +92,8 @@ struct Agent {
     settings: AgentSettings,
     events: mpsc::Sender<Event>,
     orders: mpsc::Receiver<Order>,
+    /// Which parts of the daemon matter.
+    sections: watch::Receiver<Sections>,
 }
 
 impl Agent {
@@ -104,8 +113,7 @@ impl Agent {
             }
             while self.orders.try_recv().is_ok() {}
             sleep(jittered(pause)).await;
-            let longest =
-                if self.target.sections.aggregates { LONGEST_PAUSE_AGGREGATOR } else { LONGEST_PAUSE_SAMPLER };
+            let longest = if self.sections().aggregates { LONGEST_PAUSE_AGGREGATOR } else { LONGEST_PAUSE_SAMPLER };
             pause = (pause * 2).min(longest);
         }
     }
@@ -137,7 +145,7 @@ impl Agent {
     async fn serve(&mut self, client: &Client) -> DownReason {
         let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let daemon = self.target.daemon.clone();
-        let everything = inquiry::everything(self.target.sections);
+        let everything = inquiry::everything(*self.sections.borrow_and_update());
         let (observed, mut fingerprint) = match self.observe(client, &everything, self.settings.timeout).await {
             Ok(observation) => observation,
             Err(error) => return lost(&error),
@@ -151,7 +159,7 @@ impl Agent {
         };
         let _ = self.events.send(up).await;
 
-        let interval = if self.target.sections.aggregates {
+        let interval = if self.sections().aggregates {
             self.settings.probe_interval
         } else {
             self.settings.sampler_probe_interval
@@ -177,7 +185,7 @@ impl Agent {
                 () = tokio::time::sleep_until(next_probe) => {
                     next_probe = Instant::now() + interval;
                     let resync = Instant::now() >= next_resync;
-                    let questions = inquiry::probe(self.target.sections);
+                    let questions = inquiry::probe(self.sections());
                     let seen = match client.request_all(questions, self.settings.probe_deadline).await {
                         Ok(answers) => inquiry::read_probe(&answers),
                         Err(error) => return lost(&error),
@@ -188,17 +196,35 @@ impl Agent {
                     if resync {
                         next_resync = Instant::now() + self.settings.resync_interval;
                     }
-                    match self.observe(client, &everything, self.settings.probe_deadline).await {
-                        Ok((observed, seen)) => {
+                    match self.look(client, session).await {
+                        Ok((event, seen)) => {
                             fingerprint = seen;
-                            Event::Observed { daemon: daemon.clone(), session, observed }
+                            event
                         }
                         Err(error) => return lost(&error),
                     }
                 }
+                Ok(()) = self.sections.changed() => match self.look(client, session).await {
+                    Ok((event, seen)) => {
+                        fingerprint = seen;
+                        event
+                    }
+                    Err(error) => return lost(&error),
+                },
             };
             let _ = self.events.send(event).await;
         }
+    }
+
+    fn sections(&self) -> Sections {
+        *self.sections.borrow()
+    }
+
+    /// Looks at the daemon in full.
+    async fn look(&self, client: &Client, session: u64) -> Result<(Event, Fingerprint), ClientError> {
+        let everything = inquiry::everything(self.sections());
+        let (observed, seen) = self.observe(client, &everything, self.settings.probe_deadline).await?;
+        Ok((Event::Observed { daemon: self.target.daemon.clone(), session, observed }, seen))
     }
 
     async fn observe(
@@ -207,7 +233,7 @@ impl Agent {
         scope: &Scope,
         deadline: Duration,
     ) -> Result<(Observed, Fingerprint), ClientError> {
-        let inquiry = Inquiry::new(scope, self.target.sections, client.numbering());
+        let inquiry = Inquiry::new(scope, self.sections(), client.numbering());
         let answers = client.request_all(inquiry.questions(), deadline).await?;
         let directory = if inquiry.wants_directory() { client.directory(deadline).await? } else { Vec::new() };
         Ok(inquiry.read(&answers, directory))

@@ -61,6 +61,11 @@ pub async fn run(
                     // The former agent of the name, if any, ends with its handle.
                     running.insert(name, agent::Handle::start(target, agents.clone(), events.clone()));
                 }
+                Action::Attend { daemon, sections } => {
+                    if let Some(agent) = running.get(&daemon) {
+                        agent.attend(sections);
+                    }
+                }
                 Action::Forget(name) => {
                     running.remove(&name);
                 }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use maestro::conductor::{DownReason, Event, Outcome, Scope, Target};
+use maestro::conductor::{DownReason, Event, Outcome, Scope, Sections, Target};
 use maestro::desired::{Change, Subject};
 use maestro::ldmsd::codec::WireAttribute;
 use maestro::ldmsd::status::SetInfo;
@@ -32,6 +32,7 @@ const INBOX: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) target: Target,
+    attended: Option<Sections>,
     /// Distinguishes this connection, or attempt, from all others of the world.
     pub(crate) connection: u64,
     /// The process that it is connected to.
@@ -68,6 +69,7 @@ impl Agent {
     pub(crate) fn new(target: Target, connection: u64) -> Agent {
         Agent {
             target,
+            attended: None,
             connection,
             process: 0,
             session: None,
@@ -84,6 +86,12 @@ impl Agent {
         if self.inbox.len() < INBOX {
             self.inbox.push_back(order);
         }
+    }
+
+    /// Looks at other parts of the daemon as soon as nothing is out.
+    pub(crate) fn attend(&mut self, sections: Sections, now_us: u64) {
+        self.attended = Some(sections);
+        (self.next_probe_us, self.next_resync_us) = (now_us, now_us);
     }
 
     /// Whether an answer is awaited for longer than a probe is given.
@@ -124,6 +132,9 @@ impl World {
         let now_us = self.now_us();
         let Some(agent) = self.agents.get_mut(name) else { return };
         let Some(session) = agent.session.filter(|_| agent.job.is_none()) else { return };
+        if let Some(sections) = agent.attended.take() {
+            agent.target.sections = sections;
+        }
         if let Some(order) = agent.inbox.pop_front() {
             if order.session != session {
                 return self.agent_goes_on(name);

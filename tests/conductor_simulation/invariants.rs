@@ -6,6 +6,7 @@ use maestro::cluster::AggregatorGroup;
 use maestro::conductor::Notice;
 use maestro::desired::{BoostConfig, Change, Subject};
 use maestro::ldmsd::observation::ObservedProducer;
+use maestro::ldmsd::status::PluginStatus;
 use maestro::ldmsd::{Observation, Verb, status};
 use maestro::notation::Name;
 use maestro::placement::home_blocks;
@@ -26,6 +27,12 @@ impl World {
     pub(crate) fn producers_on(&mut self, aggregator: &Name) -> BTreeMap<Name, ObservedProducer> {
         let text = self.ask(aggregator, Verb::PrdcrStatus);
         text.map(|text| Observation::producers_from(status::parse(&text).unwrap())).unwrap_or_default()
+    }
+
+    /// The plugin instances that a daemon has loaded.
+    pub(crate) fn plugins_on(&mut self, daemon: &Name) -> Vec<String> {
+        let text = self.ask(daemon, Verb::PlugnStatus).unwrap_or_default();
+        status::parse::<Vec<PluginStatus>>(&text).unwrap().into_iter().map(|plugin| plugin.name).collect()
     }
 
     fn ask(&mut self, daemon: &Name, verb: Verb) -> Option<String> {

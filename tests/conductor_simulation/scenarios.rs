@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use maestro::cluster::Cluster;
+use maestro::cluster::{Cluster, PluginConfig};
 use maestro::conductor::Notice;
 use maestro::ldmsd::{Attribute, Command, Verb};
 use maestro::notation::{Interval, Name};
@@ -215,4 +215,69 @@ fn a_producer_that_cannot_be_deleted_goes_on_as_it_is() {
     assert!(tries.count() <= 5);
     let told = world.history.notices.iter().filter(|(_, notice)| matches!(notice, Notice::Refused { .. })).count();
     assert_eq!(told, 1);
+}
+
+/// The names that a verb has been sent with since then, by daemon.
+fn sent(world: &World, begin_us: u64, verb: Verb) -> BTreeSet<(String, String)> {
+    let commands = world.history.commands_since(begin_us).filter(|sent| sent.command.verb == verb);
+    let names =
+        commands.filter_map(|sent| Some((sent.daemon.to_string(), sent.command.get(Attribute::Name)?.to_owned())));
+    names.collect()
+}
+
+#[test]
+fn a_plugin_and_a_policy_that_leave_the_configuration_leave_the_daemons() {
+    let mut world = calm(1, fixture("basic-current"));
+    let mut cluster = (*world.cluster).clone();
+    for group in cluster.samplers.values_mut() {
+        group.plugins.retain(|plugin| *plugin != name("loadavg1"));
+    }
+    cluster.groups.get_mut(&name("l2-agg")).unwrap().stores.remove(&name("csv-loadavg"));
+    let begin_us = world.now_us();
+    world.configure(cluster);
+    world.run_for(20 * SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    assert_eq!(violations(&world), [""; 0]);
+    let everywhere: BTreeSet<(String, String)> =
+        (1..=8).map(|number| (format!("sampler-{number}"), "loadavg1".to_owned())).collect();
+    assert_eq!(sent(&world, begin_us, Verb::Term), everywhere);
+    assert_eq!(sent(&world, begin_us, Verb::StrgpDel), [("l2-agg".to_owned(), "csv-loadavg".to_owned())].into());
+    assert_eq!(world.plugins_on(&name("sampler-3")), ["meminfo1"]);
+    assert_eq!(sent(&world, begin_us, Verb::Start), BTreeSet::new(), "nothing else is touched");
+    assert_eq!(sent(&world, begin_us, Verb::StrgpAdd), BTreeSet::new());
+}
+
+#[test]
+fn a_store_with_another_configuration_is_loaded_anew_with_its_policies() {
+    let mut world = calm(1, fixture("basic-current"));
+    let mut cluster = (*world.cluster).clone();
+    let plugin = cluster.plugins.get_mut(&name("csv1")).unwrap();
+    plugin.config = vec![PluginConfig::Line("path=/tmp/other".into())];
+    let begin_us = world.now_us();
+    world.configure(cluster);
+    world.run_for(10 * SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    let mut lines: Vec<String> =
+        world.history.commands_since(begin_us).map(|sent| format!("{}: {}", sent.daemon, sent.command)).collect();
+    lines.reverse();
+    let index = |line: &str| {
+        lines.iter().position(|sent| sent.starts_with(line)).unwrap_or_else(|| panic!("{line}: {lines:#?}"))
+    };
+    assert!(index("l2-agg: strgp_del name=csv-meminfo") < index("l2-agg: term name=csv1"));
+    assert!(index("l2-agg: term name=csv1") < index("l2-agg: config name=csv1 path=/tmp/other"));
+    assert!(index("l2-agg: config name=csv1") < index("l2-agg: strgp_add name=csv-meminfo"));
+}
+
+#[test]
+fn a_group_that_leaves_the_configuration_collects_no_more() {
+    let mut world = calm(1, fixture("three-levels-current"));
+    let mut cluster = (*world.cluster).clone();
+    cluster.groups.remove(&name("l3-agg"));
+    world.configure(cluster);
+    world.run_for(20 * SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    assert_eq!(violations(&world), [""; 0]);
+    let top = name("l3-agg");
+    assert_eq!(world.producers_on(&top).len(), 0);
+    assert_eq!(world.plugins_on(&top), [""; 0]);
 }

@@ -412,6 +412,13 @@ impl World {
             Action::Forget(daemon) => {
                 self.agents.remove(&daemon);
             }
+            Action::Attend { daemon, sections } => {
+                let now_us = self.now_us();
+                if let Some(agent) = self.agents.get_mut(&daemon) {
+                    agent.attend(sections, now_us);
+                }
+                self.agent_goes_on(&daemon);
+            }
             Action::Run { daemon, session, changes, scope } => {
                 self.check_stops(&daemon, &changes);
                 self.give_order(&daemon, Order { session, changes, scope });

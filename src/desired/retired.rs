@@ -1,0 +1,88 @@
+//! What has left the configuration of a daemon, and is therefore taken away from it.
+//!
+//! A daemon does not tell who made its producers, policies and plugins, so only what was seen to leave the
+//! configuration is taken away. (Updaters tell it by their names.)
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cluster::{AggregatorGroup, Cluster, Relations};
+use crate::notation::Name;
+
+/// Objects of one daemon that its configuration had once and has no more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// Producers.
+    pub producers: BTreeSet<Name>,
+    /// Storage policies.
+    pub policies: BTreeSet<Name>,
+    /// Plugin instances with their libraries.
+    pub plugins: BTreeMap<Name, RetiredPlugin>,
+}
+
+/// A plugin instance that is to be taken away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetiredPlugin {
+    /// Its library.
+    pub library: String,
+    /// It is a store, which has nothing to stop.
+    pub is_store: bool,
+}
+
+impl Retired {
+    /// Whether nothing has left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.producers.is_empty() && self.policies.is_empty() && self.plugins.is_empty()
+    }
+}
+
+/// A cluster with its cross references.
+pub type Related<'a> = (&'a Cluster, &'a Relations);
+
+/// Takes note that the configuration has changed, for each of some daemons.
+pub fn retire<'a>(before: Related<'_>, after: Related<'_>, daemons: impl Iterator<Item = (&'a Name, &'a mut Retired)>) {
+    // Thousands of producers are a group's, not a daemon's: they are compared once.
+    let mut left: BTreeMap<(Option<&Name>, Option<&Name>), Vec<Name>> = BTreeMap::new();
+    for (daemon, retired) in daemons {
+        let (was, is) = (Objects::of(before, daemon), Objects::of(after, daemon));
+        let groups = (before.1.group_of(daemon), after.1.group_of(daemon));
+        let producers = left.entry(groups).or_insert_with(|| {
+            let wanted = |name: &&Name| is.group.is_some_and(|group| group.producers.contains_key(*name));
+            let all = was.group.into_iter().flat_map(|group| group.producers.keys());
+            all.filter(|name| !wanted(name)).cloned().collect()
+        });
+        retired.producers.extend(producers.iter().cloned());
+        retired.policies.extend(was.policies.difference(&is.policies).map(|name| (*name).clone()));
+        let plugins = was.plugins.into_iter().filter(|(instance, _)| !is.plugins.contains_key(instance));
+        retired.plugins.extend(plugins.map(|(instance, plugin)| (instance.clone(), plugin)));
+        retired.producers.retain(|name| !is.group.is_some_and(|group| group.producers.contains_key(name)));
+        retired.policies.retain(|name| !is.policies.contains(name));
+        retired.plugins.retain(|instance, _| !is.plugins.contains_key(instance));
+    }
+}
+
+/// What a configuration puts on one daemon, by name.
+struct Objects<'a> {
+    group: Option<&'a AggregatorGroup>,
+    policies: BTreeSet<&'a Name>,
+    plugins: BTreeMap<&'a Name, RetiredPlugin>,
+}
+
+impl<'a> Objects<'a> {
+    fn of((cluster, relations): Related<'a>, daemon: &Name) -> Objects<'a> {
+        let group = relations.group_of(daemon).and_then(|group| cluster.groups.get(group));
+        let samplers = relations.sampler_groups_of(daemon).iter().filter_map(|name| cluster.samplers.get(name));
+        let stores = group.iter().flat_map(|group| group.stores.values()).map(|policy| &policy.plugin);
+        let sampled = samplers.flat_map(|group| &group.plugins).chain(group.iter().flat_map(|group| &group.plugins));
+        let plugins = sampled.map(|key| (key, false)).chain(stores.map(|key| (key, true)));
+        let plugins = plugins.filter_map(|(key, is_store)| {
+            let plugin = cluster.plugins.get(key)?;
+            Some((&plugin.instance, RetiredPlugin { library: plugin.plugin.clone(), is_store }))
+        });
+        Objects {
+            group,
+            policies: group.into_iter().flat_map(|group| group.stores.keys()).collect(),
+            plugins: plugins.collect(),
+        }
+    }
+}
