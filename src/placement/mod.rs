@@ -5,6 +5,7 @@
 
 mod advertised;
 mod producers;
+pub mod sets;
 
 pub use advertised::place_advertised;
 pub use producers::{home_blocks, place_producers};
