@@ -1,4 +1,4 @@
-//! `maestro_ctrl`: loads an LDMS cluster into etcd.
+//! `maestro_ctrl`: loads an LDMS cluster into etcd, or writes configuration files for its daemons.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -17,17 +17,26 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     cluster: Option<PathBuf>,
 
-    /// The YAML file of the LDMS cluster
-    #[arg(long = "ldms_config", value_name = "FILE")]
-    ldms_config: PathBuf,
+    /// The YAML file of the LDMS cluster; generating can do without one, and takes the cluster from etcd
+    #[arg(long = "ldms_config", value_name = "FILE", required_unless_present_any = ["generate_config_path", "daemon_name"])]
+    ldms_config: Option<PathBuf>,
 
-    /// The name of the LDMS cluster in etcd [default: the file's name without its extension]
+    /// The name of the LDMS cluster in etcd [default: the file's name without its extension; to generate from etcd,
+    /// the only cluster there]
     #[arg(long, value_name = "NAME")]
     prefix: Option<String>,
 
     /// Only check the YAML: all of its mistakes are shown, each with its place
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["generate_config_path", "daemon_name"])]
     check: bool,
+
+    /// Write a v4 configuration file for each daemon, DIR/DAEMON.conf, with which ldmsd starts without maestro
+    #[arg(long, value_name = "DIR")]
+    generate_config_path: Option<PathBuf>,
+
+    /// Print the v4 configuration file of one daemon; with --generate-config-path, write only this one
+    #[arg(long = "daemon_name", value_name = "NAME")]
+    daemon_name: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -45,14 +54,32 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    if arguments.check {
-        return ctrl::check(&arguments.ldms_config);
+    match (&arguments.generate_config_path, arguments.daemon_name.as_deref()) {
+        (Some(directory), daemon) => ctrl::generate(source(arguments)?, directory, daemon),
+        (None, Some(daemon)) => ctrl::print(source(arguments)?, daemon),
+        (None, None) => {
+            let ldms_config = arguments.ldms_config.as_deref().context("--ldms_config FILE is missing")?;
+            if arguments.check {
+                return ctrl::check(ldms_config);
+            }
+            let prefix = match &arguments.prefix {
+                Some(prefix) => prefix.clone(),
+                None => name_of(ldms_config)?,
+            };
+            ctrl::load(ldms_config, &prefix, &cli::etcd_options(arguments.cluster.as_deref())?)
+        }
     }
-    let prefix = match &arguments.prefix {
-        Some(prefix) => prefix.clone(),
-        None => name_of(&arguments.ldms_config)?,
-    };
-    ctrl::load(&arguments.ldms_config, &prefix, &cli::etcd_options(arguments.cluster.as_deref())?)
+}
+
+/// Where the cluster is that files are generated of.
+fn source(arguments: &Arguments) -> anyhow::Result<ctrl::Source> {
+    Ok(match &arguments.ldms_config {
+        Some(path) => ctrl::Source::File(path.clone()),
+        None => ctrl::Source::Etcd {
+            options: cli::etcd_options(arguments.cluster.as_deref())?,
+            prefix: arguments.prefix.clone(),
+        },
+    })
 }
 
 fn name_of(path: &Path) -> anyhow::Result<String> {

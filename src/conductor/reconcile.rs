@@ -144,7 +144,7 @@ fn scope_of(changes: &[Change]) -> Scope {
             Subject::ProducerStopped(name) => {
                 producers.insert(name.clone());
             }
-            Subject::Producer(_) | Subject::ProducersStarted(_) => scope.all_producers = true,
+            Subject::Producer(_) | Subject::ProducersStarted(_) | Subject::Advertiser(_) => scope.all_producers = true,
             Subject::Updater(_) | Subject::Boost(_) => scope.updaters = true,
             Subject::StoragePolicy(_) => scope.policies = true,
             Subject::Plugin(_) => {
@@ -157,6 +157,7 @@ fn scope_of(changes: &[Change]) -> Scope {
             | Subject::Environment
             | Subject::Streams
             | Subject::Messages
+            | Subject::ProducerListener(_)
             | Subject::Subscription(_) => {}
         }
     }

@@ -78,6 +78,10 @@ pub enum Subject {
     ProducersStarted(Name),
     /// A producer that is stopped.
     ProducerStopped(Name),
+    /// A connection by which the daemon advertises itself.
+    Advertiser(Name),
+    /// A listener for daemons that advertise themselves.
+    ProducerListener(Name),
     /// A subscription, by what it subscribes to.
     Subscription(String),
     /// An updater.
@@ -100,6 +104,8 @@ impl fmt::Display for Subject {
             Subject::Producer(name) => write!(f, "producer {name}"),
             Subject::ProducersStarted(name) => write!(f, "start of producers from {name}"),
             Subject::ProducerStopped(name) => write!(f, "stop of producer {name}"),
+            Subject::Advertiser(name) => write!(f, "advertiser {name}"),
+            Subject::ProducerListener(name) => write!(f, "producer listener {name}"),
             Subject::Subscription(source) => write!(f, "subscription to {source}"),
             Subject::Updater(name) => write!(f, "updater {name}"),
             Subject::Boost(name) => write!(f, "temporary updater {name}"),

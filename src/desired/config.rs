@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::retired::Retired;
 use crate::cluster::{
-    AuthDomain, Cluster, Plugin, PluginConfig, Producer, Relations, StoragePolicy, Subscription, Updater,
+    AdvertiserTarget, AggregatorGroup, AuthDomain, Cluster, Daemon, Endpoint, Plugin, PluginConfig, Producer,
+    ProducerListener, Relations, StoragePolicy, Subscription, Updater,
 };
 use crate::notation::{Interval, Name};
 
@@ -29,6 +30,10 @@ pub struct DaemonConfig {
     pub retired: Retired,
     /// Producers that advertised themselves, by name: nobody adds them.
     pub advertised: BTreeMap<Name, Run>,
+    /// By which connections it advertises itself, by name.
+    pub advertisers: BTreeMap<Name, AdvertiserWanted>,
+    /// Listeners for daemons that advertise themselves, by name.
+    pub listeners: BTreeMap<Name, ProducerListener>,
     /// Subscriptions of its producers.
     pub subscriptions: Vec<Subscription>,
     /// Updaters. On the daemon a suffix may follow the name.
@@ -50,6 +55,18 @@ pub struct ListenWanted {
     pub host: Option<String>,
     /// The authentication domain.
     pub auth: Name,
+}
+
+impl ListenWanted {
+    /// The address of an endpoint.
+    pub(super) fn at(daemon: &Daemon, endpoint: &Endpoint) -> ListenWanted {
+        ListenWanted {
+            xprt: endpoint.xprt.clone(),
+            port: endpoint.port,
+            host: (!endpoint.bind_all).then(|| daemon.host_of(endpoint).to_owned()),
+            auth: endpoint.auth.name.clone(),
+        }
+    }
 }
 
 /// A plugin instance.
@@ -87,6 +104,17 @@ pub struct ProducerWanted {
     pub auth: Name,
     /// Whether it runs here.
     pub run: Run,
+}
+
+/// A connection by which a daemon advertises itself to an aggregator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdvertiserWanted {
+    /// To whom.
+    pub target: AdvertiserTarget,
+    /// The time after which a lost connection is tried again.
+    pub reconnect: Interval,
+    /// Further options as written (`rail`, `quota`, `rx_rate`, …).
+    pub options: BTreeMap<String, String>,
 }
 
 /// Whether a producer runs on an aggregator.
@@ -142,8 +170,18 @@ pub struct Roles {
     pub retired: Retired,
     /// Producers that advertised themselves to the group, and whether they run here.
     pub advertised: BTreeMap<Name, Run>,
+    /// What the daemon does so that others can be collected that advertise themselves; `None` leaves advertisers and
+    /// listeners alone.
+    pub advertising: Option<Advertising>,
     /// Temporary fast updaters.
     pub boosts: Vec<BoostConfig>,
+}
+
+/// How a daemon takes part in advertising: an aggregator has the listeners of its group, and any daemon may advertise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Advertising {
+    /// To whom the daemon advertises itself, by the names of the advertisers.
+    pub advertisers: BTreeMap<Name, AdvertiserWanted>,
 }
 
 impl Roles {
@@ -163,39 +201,65 @@ impl Roles {
 /// What `cluster` and placement ask of one daemon.
 #[must_use]
 pub fn daemon_config(cluster: &Cluster, relations: &Relations, name: &Name, roles: &Roles) -> DaemonConfig {
+    let mut config = apart_from_producers(cluster, relations, name, roles);
+    if let Some(group) = relations.group_of(name).and_then(|group| cluster.groups.get(group)) {
+        for producer in group.producers.values() {
+            add_producer(cluster, producer, roles, &mut config);
+        }
+    }
+    config.retired.clone_from(&roles.retired);
+    config.advertised.clone_from(&roles.advertised);
+    config
+}
+
+/// The producers of a group, none of them running, with their authentication domains: what all aggregators of the
+/// group have in common.
+pub(super) fn group_producers(cluster: &Cluster, group: &AggregatorGroup) -> DaemonConfig {
+    let mut config = DaemonConfig::default();
+    for producer in group.producers.values() {
+        add_producer(cluster, producer, &Roles::default(), &mut config);
+    }
+    config
+}
+
+/// Everything that is asked of one daemon but its producers.
+pub(super) fn apart_from_producers(
+    cluster: &Cluster,
+    relations: &Relations,
+    name: &Name,
+    roles: &Roles,
+) -> DaemonConfig {
     let Some(daemon) = cluster.daemons.get(name) else { return DaemonConfig::default() };
     let mut config = DaemonConfig {
         environment: daemon.environment.clone(),
         streams: daemon.stream_enable.unwrap_or_else(|| relations.carries_streams(cluster, name)),
         messages: daemon.msg_enable.unwrap_or_else(|| relations.carries_messages(cluster, name)),
+        boosts: roles.boosts.clone(),
         ..DaemonConfig::default()
     };
     for endpoint in daemon.endpoints.iter().filter(|endpoint| !endpoint.maestro_comm) {
         config.auth_domains.insert(endpoint.auth.name.clone(), endpoint.auth.clone());
-        config.listens.push(ListenWanted {
-            xprt: endpoint.xprt.clone(),
-            port: endpoint.port,
-            host: (!endpoint.bind_all).then(|| daemon.host_of(endpoint).to_owned()),
-            auth: endpoint.auth.name.clone(),
-        });
+        config.listens.push(ListenWanted::at(daemon, endpoint));
     }
     for group in relations.sampler_groups_of(name).iter().filter_map(|group| cluster.samplers.get(group)) {
         add_plugins(cluster, name, &group.plugins, &mut config);
     }
     if let Some(group) = relations.group_of(name).and_then(|group| cluster.groups.get(group)) {
         add_plugins(cluster, name, &group.plugins, &mut config);
-        for producer in group.producers.values() {
-            add_producer(cluster, producer, roles, &mut config);
-        }
         for policy in group.stores.values() {
             add_policy(cluster, policy, &mut config);
         }
         config.subscriptions.clone_from(&group.subscriptions);
         config.updaters.clone_from(&group.updaters);
+        if roles.advertising.is_some() {
+            config.listeners.clone_from(&group.listeners);
+        }
     }
-    config.retired.clone_from(&roles.retired);
-    config.advertised.clone_from(&roles.advertised);
-    config.boosts.clone_from(&roles.boosts);
+    for (name, advertiser) in roles.advertising.iter().flat_map(|advertising| &advertising.advertisers) {
+        let domain = &advertiser.target.auth;
+        config.auth_domains.insert(domain.name.clone(), domain.clone());
+        config.advertisers.insert(name.clone(), advertiser.clone());
+    }
     config
 }
 

@@ -7,6 +7,7 @@
 //! Where the order of commands matters to a live daemon, the module that makes them says so
 //! (producers, updaters, storage policies, plugins).
 
+mod advertising;
 mod change;
 mod config;
 mod plugins;
@@ -15,14 +16,15 @@ mod producers;
 mod regex;
 mod retired;
 mod services;
+pub mod startup;
 #[cfg(test)]
 mod tests;
 mod updaters;
 
 pub use change::{Change, Ledger, Step, Subject};
 pub use config::{
-    BoostConfig, DaemonConfig, ListenWanted, PluginWanted, PolicyWanted, ProducerWanted, Roles, Run, Schedule,
-    daemon_config,
+    AdvertiserWanted, Advertising, BoostConfig, DaemonConfig, ListenWanted, PluginWanted, PolicyWanted, ProducerWanted,
+    Roles, Run, Schedule, daemon_config,
 };
 pub(crate) use producers::tombstone;
 pub use regex::{alternations, escape};
@@ -40,6 +42,7 @@ pub fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, n
     plugins::changes(config, observed, ledger, numbering, &mut changes);
     let going = producers::going(config, observed, ledger);
     producers::changes(config, observed, ledger, &going, &mut changes);
+    advertising::changes(config, observed, ledger, &mut changes);
     policies::changes(config, observed, numbering, &mut changes);
     // A store plugin can only go when no policy uses it any more.
     plugins::remove_retired(config, observed, numbering, &mut changes);

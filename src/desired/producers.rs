@@ -181,8 +181,10 @@ fn subscribe(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, cha
     for subscription in &config.subscriptions {
         let (attribute, source) = match &subscription.source {
             SubscriptionSource::Stream(stream) => (Attribute::Stream, stream),
-            SubscriptionSource::MessageTag(tag) => (Attribute::MessageTag, tag),
-            SubscriptionSource::MessageChannel(channel) => (Attribute::MessageChannel, channel),
+            // Two words for one attribute, of which 4.5 knows the first only, in a configuration file.
+            SubscriptionSource::MessageTag(tag) | SubscriptionSource::MessageChannel(tag) => {
+                (Attribute::MessageTag, tag)
+            }
         };
         let command = Command::new(Verb::PrdcrSubscribe)
             .with(Attribute::Regex, &subscription.regex)

@@ -1,5 +1,5 @@
-//! What a daemon does not show: authentication domains, listeners, environment, stream and message
-//! services. They are sent once to each run of a daemon, before any producer connects (operations of
+//! What a daemon does not show: environment, stream and message services, authentication domains,
+//! listeners. They are sent once to each run of a daemon, before any producer connects (operations of
 //! a live ldmsd, sections 0, 11 and 13), and again when the wanted value changes.
 
 use super::change::{Change, Ledger, LedgerEntry, Step, Subject};
@@ -18,16 +18,17 @@ pub(super) fn changes(config: &DaemonConfig, ledger: &Ledger, numbering: Numberi
         }
     };
 
+    // First: what follows may refer to it.
+    if !config.environment.is_empty() {
+        let words = config.environment.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>();
+        blind(Subject::Environment, vec![Command::new(Verb::Env).with(Attribute::String, words.join(" ")).into()]);
+    }
     // 4.4 has no message service and always runs its stream service.
     if config.messages && numbering == Numbering::V45 {
         blind(Subject::Messages, vec![Command::new(Verb::MsgEnable).into()]);
     }
     if config.streams && numbering == Numbering::V45 {
         blind(Subject::Streams, vec![Command::new(Verb::StreamEnable).into()]);
-    }
-    if !config.environment.is_empty() {
-        let words = config.environment.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>();
-        blind(Subject::Environment, vec![Command::new(Verb::Env).with(Attribute::String, words.join(" ")).into()]);
     }
     for domain in config.auth_domains.values() {
         let options = domain.options.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 pub use agent::AgentSettings;
-pub use source::{ConfigEvent, from_etcd, from_file};
+pub use source::{ConfigEvent, from_etcd, from_file, read_from_etcd};
 
 use crate::conductor::{Action, Conductor, Event, Notice, Now, Settings, Severity};
 use crate::notation::Name;

@@ -23,21 +23,20 @@ pub enum ConfigEvent {
     TroubleOver(String),
 }
 
-/// Follows the configuration of the cluster `prefix` in etcd; without a prefix, of the only cluster there.
+/// Reads the configuration of the cluster `prefix` in etcd once; without a prefix, of the only cluster there.
 ///
 /// # Errors
 /// etcd cannot be reached, holds no such cluster, or holds several where none was named; the text says what to do.
+pub async fn read_from_etcd(store: &EtcdStore, prefix: Option<String>) -> anyhow::Result<Cluster> {
+    load(store, prefix).await.map(|(_, _, cluster)| cluster)
+}
+
+/// Follows the configuration of the cluster `prefix` in etcd; without a prefix, of the only cluster there.
+///
+/// # Errors
+/// As of [`read_from_etcd`].
 pub async fn from_etcd(store: EtcdStore, prefix: Option<String>) -> anyhow::Result<mpsc::Receiver<ConfigEvent>> {
-    let prefix = match prefix {
-        Some(prefix) => prefix,
-        None => only_cluster(&store).await?,
-    };
-    let Some(snapshot) = store.load(&prefix).await? else {
-        let others = store.clusters().await.unwrap_or_default();
-        let hint = if others.is_empty() { String::new() } else { format!(" (it holds {})", others.join(", ")) };
-        bail!("etcd holds no cluster `{prefix}`{hint}: load it with maestro_ctrl --prefix {prefix}");
-    };
-    let cluster = read(&snapshot).with_context(|| format!("the configuration of `{prefix}` in etcd"))?;
+    let (prefix, snapshot, cluster) = load(&store, prefix).await?;
     let mut watch = store.watch(&prefix, Some(snapshot.revision))?;
     let (events, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -61,6 +60,21 @@ pub async fn from_etcd(store: EtcdStore, prefix: Option<String>) -> anyhow::Resu
         }
     });
     Ok(receiver)
+}
+
+/// The name of the cluster, what etcd holds of it, and what that means.
+async fn load(store: &EtcdStore, prefix: Option<String>) -> anyhow::Result<(String, Snapshot, Cluster)> {
+    let prefix = match prefix {
+        Some(prefix) => prefix,
+        None => only_cluster(store).await?,
+    };
+    let Some(snapshot) = store.load(&prefix).await? else {
+        let others = store.clusters().await.unwrap_or_default();
+        let hint = if others.is_empty() { String::new() } else { format!(" (it holds {})", others.join(", ")) };
+        bail!("etcd holds no cluster `{prefix}`{hint}: load it with maestro_ctrl --prefix {prefix}");
+    };
+    let cluster = read(&snapshot).with_context(|| format!("the configuration of `{prefix}` in etcd"))?;
+    Ok((prefix, snapshot, cluster))
 }
 
 async fn only_cluster(store: &EtcdStore) -> anyhow::Result<String> {

@@ -1,0 +1,79 @@
+//! Advertisers, by which a daemon offers itself to aggregators, and the listeners of these.
+//!
+//! An advertiser is an entry of `prdcr_status`; it can be stopped and started again, but once started never be deleted
+//! or changed (operations of a live ldmsd, section 10). One for another address has another name.
+//! Of a listener the daemon does not show everything, and a listener cannot be changed either: it is sent once
+//! to each run of a daemon.
+
+use std::collections::BTreeMap;
+
+use super::change::{Change, Ledger, LedgerEntry, Step, Subject};
+use super::config::{AdvertiserWanted, DaemonConfig};
+use crate::cluster::ProducerListener;
+use crate::ldmsd::observation::ProducerState;
+use crate::ldmsd::{Attribute, Command, Observation, Verb};
+use crate::notation::Name;
+
+/// The object exists already, which is what was wanted.
+const EXISTS: &[i32] = &[17];
+/// It runs already.
+const RUNNING: &[i32] = &[16];
+/// The only word that `advertiser_add` takes for its type, and it has to be given on the wire.
+const ADVERTISER: &str = "advertiser";
+
+pub(super) fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, changes: &mut Vec<Change>) {
+    for (name, wanted) in &config.advertisers {
+        let steps = match observed.producers.get(name).map(|found| found.state) {
+            None => vec![Step::accepting(add(name, wanted), EXISTS), start(name)],
+            Some(ProducerState::Stopped) => vec![start(name)],
+            Some(_) => continue,
+        };
+        changes.push(Change::visible(Subject::Advertiser(name.clone()), steps));
+    }
+    for (name, wanted) in &config.listeners {
+        let add = listen(name, wanted);
+        let entry = LedgerEntry { key: format!("listener {name}"), value: add.to_string() };
+        if !ledger.holds(&entry) {
+            let start = Command::new(Verb::PrdcrListenStart).with(Attribute::Name, name);
+            changes.push(Change {
+                subject: Subject::ProducerListener(name.clone()),
+                steps: vec![Step::accepting(add, EXISTS), start.into()],
+                remember: Some(entry),
+            });
+        }
+    }
+}
+
+fn add(name: &Name, wanted: &AdvertiserWanted) -> Command {
+    let target = &wanted.target;
+    let add = Command::new(Verb::AdvertiserAdd)
+        .with(Attribute::Name, name)
+        .with(Attribute::Host, &target.host)
+        .with(Attribute::Xprt, &target.xprt)
+        .with(Attribute::Port, target.port)
+        .with(Attribute::Type, ADVERTISER)
+        .with(Attribute::Reconnect, &wanted.reconnect)
+        .with(Attribute::Auth, &target.auth.name);
+    with_options(add, &wanted.options)
+}
+
+fn start(name: &Name) -> Step {
+    Step::accepting(Command::new(Verb::AdvertiserStart).with(Attribute::Name, name), RUNNING)
+}
+
+fn listen(name: &Name, wanted: &ProducerListener) -> Command {
+    let add = Command::new(Verb::PrdcrListenAdd)
+        .with(Attribute::Name, name)
+        .with_some(Attribute::Reconnect, wanted.reconnect.as_ref())
+        .with_some(Attribute::Regex, wanted.regex.as_ref())
+        .with_some(Attribute::Ip, wanted.ip.as_ref());
+    with_options(add, &wanted.options)
+}
+
+/// Options as written; ldmsd has no attribute for a word that is none of its language.
+fn with_options(command: Command, options: &BTreeMap<String, String>) -> Command {
+    options
+        .iter()
+        .filter_map(|(word, value)| Some((Attribute::from_word(word)?, value)))
+        .fold(command, |command, (attribute, value)| command.with(attribute, value))
+}

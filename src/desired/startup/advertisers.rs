@@ -1,0 +1,143 @@
+//! To whom each daemon advertises itself, where nobody is there to choose later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cluster::{Advertiser, AdvertiserTarget, Cluster, Relations};
+use crate::desired::AdvertiserWanted;
+use crate::notation::{Interval, Name, hostlist};
+use crate::placement::place_advertised;
+
+/// `advertiser_add` needs an interval, and the YAML may give none.
+const DEFAULT_RECONNECT_US: i64 = 5_000_000;
+
+/// The advertisers of each daemon, by their names. Of the aggregators of one group each daemon gets one, so that the
+/// group is balanced together with the producers that its aggregators hold already, which `held` counts. An address
+/// at which no aggregator listens stays as written.
+pub(super) fn advertisers(
+    cluster: &Cluster,
+    relations: &Relations,
+    held: &BTreeMap<&Name, BTreeMap<Name, usize>>,
+) -> BTreeMap<Name, BTreeMap<Name, AdvertiserWanted>> {
+    let announcements = announcements(cluster, relations);
+    let homes = homes(&announcements, held);
+    let mut wanted: BTreeMap<Name, BTreeMap<Name, AdvertiserWanted>> = BTreeMap::new();
+    let mut served = BTreeSet::new();
+    for announcement in &announcements {
+        let Announcement { advertiser, labels, targets } = announcement;
+        for (daemon, label) in labels {
+            let own = targets.iter().filter(|target| match target.aggregator {
+                Some(aggregator) => {
+                    homes.get(&(aggregator.group, daemon)) == Some(aggregator.name)
+                        && served.insert((daemon, aggregator.name))
+                }
+                None => true,
+            });
+            let advertisers = own.map(|target| {
+                let reconnect = advertiser.reconnect.clone();
+                let wanted = AdvertiserWanted {
+                    target: target.address.clone(),
+                    reconnect: reconnect.unwrap_or_else(|| Interval::from_us(DEFAULT_RECONNECT_US)),
+                    options: advertiser.options.clone(),
+                };
+                (advertiser_name(label, target.address, targets), wanted)
+            });
+            wanted.entry(daemon.clone()).or_default().extend(advertisers);
+        }
+    }
+    wanted
+}
+
+/// An `advertise` entry of a sampler group.
+struct Announcement<'c> {
+    advertiser: &'c Advertiser,
+    /// The daemons, and what their advertisers are called after.
+    labels: Vec<(Name, String)>,
+    targets: Vec<Target<'c>>,
+}
+
+struct Target<'c> {
+    address: &'c AdvertiserTarget,
+    aggregator: Option<Aggregator<'c>>,
+}
+
+#[derive(Clone, Copy)]
+struct Aggregator<'c> {
+    name: &'c Name,
+    group: &'c Name,
+}
+
+fn announcements<'c>(cluster: &'c Cluster, relations: &'c Relations) -> Vec<Announcement<'c>> {
+    let mut listening = BTreeMap::new();
+    for daemon in cluster.daemons.values() {
+        let Some(group) = relations.group_of(&daemon.name) else { continue };
+        for endpoint in &daemon.endpoints {
+            let aggregator = Aggregator { name: &daemon.name, group };
+            listening.insert((daemon.host_of(endpoint), endpoint.port), aggregator);
+        }
+    }
+    let target = |address: &'c AdvertiserTarget| {
+        let aggregator = listening.get(&(address.host.as_str(), address.port)).copied();
+        Target { address, aggregator }
+    };
+    let of_groups = cluster.samplers.values().flat_map(|group| group.advertisers.iter().map(move |one| (group, one)));
+    of_groups
+        .map(|(group, advertiser)| Announcement {
+            advertiser,
+            labels: labels(cluster, &group.daemons, advertiser),
+            targets: advertiser.targets.iter().map(target).collect(),
+        })
+        .collect()
+}
+
+/// Names stand for daemons, or for endpoints of daemons, or they are names of their own, one for each daemon.
+fn labels(cluster: &Cluster, group: &[Name], advertiser: &Advertiser) -> Vec<(Name, String)> {
+    let names: Vec<String> = hostlist::expand(&advertiser.names).unwrap_or_default();
+    let known: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let own = |daemon: &Name| {
+        let endpoints = cluster.daemons.get(daemon).map_or(&[][..], |daemon| &daemon.endpoints).iter();
+        let candidates = std::iter::once(daemon).chain(endpoints.map(|endpoint| &endpoint.name));
+        candidates.map(Name::as_str).find(|candidate| known.contains(candidate)).map(str::to_owned)
+    };
+    let by_place: BTreeMap<&Name, &String> =
+        if names.len() == group.len() { group.iter().zip(&names).collect() } else { BTreeMap::new() };
+    let label = |daemon: &Name| {
+        own(daemon).or_else(|| by_place.get(daemon).map(|label| (*label).clone())).unwrap_or_else(|| daemon.to_string())
+    };
+    advertiser.daemons.iter().map(|daemon| (daemon.clone(), label(daemon))).collect()
+}
+
+/// The aggregator of each group that each daemon advertises itself to.
+fn homes<'a>(
+    announcements: &'a [Announcement<'a>],
+    held: &BTreeMap<&'a Name, BTreeMap<Name, usize>>,
+) -> BTreeMap<(&'a Name, &'a Name), Name> {
+    let mut reachable: BTreeMap<&Name, BTreeMap<Name, BTreeSet<Name>>> = BTreeMap::new();
+    for announcement in announcements {
+        for (daemon, _) in &announcement.labels {
+            for aggregator in announcement.targets.iter().filter_map(|target| target.aggregator) {
+                let daemons = reachable.entry(aggregator.group).or_default();
+                daemons.entry(daemon.clone()).or_default().insert(aggregator.name.clone());
+            }
+        }
+    }
+    let daemons: BTreeSet<&Name> =
+        announcements.iter().flat_map(|a| a.labels.iter().map(|(daemon, _)| daemon)).collect();
+    let mut homes = BTreeMap::new();
+    for (group, reachable) in reachable {
+        let Some(held) = held.get(group) else { continue };
+        for (daemon, home) in place_advertised(&reachable, held, &BTreeMap::new()) {
+            homes.extend(daemons.get(&daemon).map(|daemon| ((group, *daemon), home)));
+        }
+    }
+    homes
+}
+
+/// `NAME-HOST`; with the port where other targets are on the same host.
+fn advertiser_name(label: &str, address: &AdvertiserTarget, targets: &[Target<'_>]) -> Name {
+    let host = &address.host;
+    let is_another = |target: &&Target<'_>| target.address.host == *host && target.address.port != address.port;
+    match targets.iter().find(is_another) {
+        Some(_) => Name::from(format!("{label}-{host}-{}", address.port)),
+        None => Name::from(format!("{label}-{host}")),
+    }
+}
