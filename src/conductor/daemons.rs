@@ -8,6 +8,7 @@ use super::groups::GroupState;
 use super::notice::Notice;
 use super::{Conductor, Now, Timer};
 use crate::cluster::{Cluster, Relations};
+use crate::desired::startup::advertisers_to_all;
 use crate::desired::{Change, Ledger, Retired, Step, Subject, retire, tombstone};
 use crate::ldmsd::{Numbering, Observation, Verb};
 use crate::notation::Name;
@@ -152,6 +153,12 @@ impl Conductor {
         let daemons = self.daemons.iter_mut().map(|(name, state)| (name, &mut state.retired));
         retire((&self.cluster, &self.relations), (&cluster, &relations), daemons);
         self.relations = relations;
+        let before = std::mem::replace(&mut self.advertisers, advertisers_to_all(&cluster, &self.relations));
+        for (name, state) in &mut self.daemons {
+            let is_wanted = |advertiser: &Name| self.advertisers.get(name).is_some_and(|a| a.contains_key(advertiser));
+            state.retired.advertisers.extend(before.get(name).into_iter().flat_map(BTreeMap::keys).cloned());
+            state.retired.advertisers.retain(|advertiser| !is_wanted(advertiser));
+        }
         let targets: BTreeMap<Name, Target> =
             cluster.daemons.keys().filter_map(|name| Some((name.clone(), self.target(&cluster, name)?))).collect();
         let gone: Vec<Name> = self.daemons.keys().filter(|name| !targets.contains_key(*name)).cloned().collect();
@@ -186,11 +193,6 @@ impl Conductor {
             groups: cluster.groups.len(),
             producers: cluster.groups.values().map(|group| group.producers.len()).sum(),
         });
-        let advertisers = cluster.samplers.values().map(|group| group.advertisers.len()).sum();
-        let listeners = cluster.groups.values().map(|group| group.listeners.len()).sum();
-        if advertisers + listeners > 0 {
-            self.report(Notice::LeftAlone { advertisers, listeners });
-        }
         self.dirty_daemons.extend(self.daemons.keys().cloned());
         self.dirty_groups.extend(self.groups.keys().cloned());
         self.cluster = cluster;
@@ -214,6 +216,10 @@ impl Conductor {
                 samples: sampled
                     || !self.relations.sampler_groups_of(name).is_empty()
                     || group.is_some_and(|group| !group.plugins.is_empty()),
+                advertises: self.advertisers.contains_key(name)
+                    || retired.is_some_and(|retired| !retired.advertisers.is_empty()),
+                listens: group.is_some_and(|group| !group.listeners.is_empty())
+                    || retired.is_some_and(|retired| !retired.listeners.is_empty()),
             },
         })
     }

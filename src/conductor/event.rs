@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Notice;
 use crate::cluster::{AuthDomain, Cluster};
 use crate::desired::Change;
-use crate::ldmsd::observation::{ObservedPlugin, ObservedPolicy, ObservedProducer, ObservedUpdater};
+use crate::ldmsd::observation::{ObservedListener, ObservedPlugin, ObservedPolicy, ObservedProducer, ObservedUpdater};
 use crate::ldmsd::{Numbering, Observation};
 use crate::notation::Name;
 
@@ -108,6 +108,8 @@ pub struct Observed {
     pub producers: Option<BTreeMap<Name, ObservedProducer>>,
     /// Some producers; `None` for one that the daemon does not have.
     pub some_producers: BTreeMap<Name, Option<ObservedProducer>>,
+    /// All producer listeners.
+    pub listeners: Option<BTreeMap<Name, ObservedListener>>,
     /// All updaters.
     pub updaters: Option<BTreeMap<Name, ObservedUpdater>>,
     /// All storage policies.
@@ -130,6 +132,9 @@ impl Observed {
                 Some(producer) => known.producers.insert(name, producer),
                 None => known.producers.remove(&name),
             };
+        }
+        if let Some(listeners) = self.listeners {
+            known.listeners = listeners;
         }
         if let Some(updaters) = self.updaters {
             known.updaters = updaters;
@@ -212,6 +217,10 @@ pub struct Sections {
     pub aggregates: bool,
     /// It samples: the metric sets of its plugins.
     pub samples: bool,
+    /// It advertises itself, by connections that it lists among its producers.
+    pub advertises: bool,
+    /// It listens for daemons that advertise themselves.
+    pub listens: bool,
 }
 
 /// What to observe.
@@ -221,6 +230,8 @@ pub struct Scope {
     pub all_producers: bool,
     /// These producers.
     pub producers: Vec<Name>,
+    /// Producer listeners.
+    pub listeners: bool,
     /// Updaters with their match lists.
     pub updaters: bool,
     /// Storage policies.

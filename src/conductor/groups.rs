@@ -11,7 +11,7 @@ use super::notice::Notice;
 use super::takeover::Leaving;
 use super::{Conductor, Now, Timer};
 use crate::cluster::{AggregatorGroup, Producer};
-use crate::desired::{Roles, Run};
+use crate::desired::{Advertising, Roles, Run};
 use crate::notation::Name;
 use crate::placement::{home_blocks, place_producers};
 
@@ -98,7 +98,13 @@ impl Conductor {
     /// What placement has given to a daemon.
     pub(super) fn roles(&self, name: &Name, now: Now) -> Roles {
         let retired = self.daemons.get(name).map(|daemon| daemon.retired.clone()).unwrap_or_default();
-        let mut roles = Roles { boosts: self.boosts.of(name), retired, ..Roles::default() };
+        let advertising = Advertising {
+            advertisers: self.advertisers.get(name).cloned().unwrap_or_default(),
+            // Started by maestro, on one aggregator.
+            starts_what_comes: false,
+        };
+        let mut roles =
+            Roles { boosts: self.boosts.of(name), retired, advertising: Some(advertising), ..Roles::default() };
         let Some(group) = self.relations.group_of(name) else { return roles };
         let (Some(state), Some(config)) = (self.groups.get(group), self.cluster.groups.get(group)) else {
             return roles;

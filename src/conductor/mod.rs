@@ -30,6 +30,7 @@ pub use event::{Action, DownReason, Event, Observed, Outcome, Scope, Sections, T
 pub use notice::{Notice, Severity};
 
 use crate::cluster::{Cluster, Relations};
+use crate::desired::AdvertiserWanted;
 use crate::notation::Name;
 
 /// A moment, as the runtime tells it: the core reads no clock.
@@ -62,6 +63,8 @@ pub struct Conductor {
     settings: Settings,
     cluster: Arc<Cluster>,
     relations: Relations,
+    /// By which connections each daemon advertises itself.
+    advertisers: BTreeMap<Name, BTreeMap<Name, AdvertiserWanted>>,
     daemons: BTreeMap<Name, daemons::DaemonState>,
     groups: BTreeMap<Name, groups::GroupState>,
     boosts: boosts::Boosts,
@@ -89,6 +92,7 @@ impl Conductor {
             settings,
             cluster: Arc::default(),
             relations: Relations::default(),
+            advertisers: BTreeMap::new(),
             daemons: BTreeMap::new(),
             groups: BTreeMap::new(),
             boosts: boosts::Boosts::default(),

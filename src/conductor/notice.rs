@@ -33,13 +33,6 @@ pub enum Notice {
         /// How many producers, over all groups.
         producers: usize,
     },
-    /// Parts of the configuration that this version leaves alone.
-    LeftAlone {
-        /// Sampler groups that advertise themselves.
-        advertisers: usize,
-        /// Producer listeners.
-        listeners: usize,
-    },
     /// A daemon answers.
     DaemonUp {
         /// The daemon.
@@ -162,8 +155,7 @@ impl Notice {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            Notice::LeftAlone { .. }
-            | Notice::PushWithheld { .. }
+            Notice::PushWithheld { .. }
             | Notice::AggregatorLost { .. }
             | Notice::NobodyLeft { .. }
             | Notice::DaemonDown { .. }
@@ -181,10 +173,6 @@ impl fmt::Display for Notice {
             Notice::Configured { daemons, managed, groups, producers } => {
                 write!(f, "configuration taken: {daemons} daemons ({managed} managed), ")?;
                 write!(f, "{groups} aggregator groups, {producers} producers")
-            }
-            Notice::LeftAlone { advertisers, listeners } => {
-                write!(f, "daemons that advertise themselves are not collected by this version: ")?;
-                write!(f, "{advertisers} advertisers and {listeners} producer listeners are left alone")
             }
             Notice::DaemonUp { daemon, restarted: false } => write!(f, "{daemon} answers"),
             Notice::DaemonUp { daemon, restarted: true } => {

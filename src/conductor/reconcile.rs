@@ -146,6 +146,7 @@ fn scope_of(changes: &[Change]) -> Scope {
             }
             Subject::Producer(_) | Subject::ProducersStarted(_) | Subject::Advertiser(_) => scope.all_producers = true,
             Subject::Updater(_) | Subject::Boost(_) => scope.updaters = true,
+            Subject::ProducerListener(_) => scope.listeners = true,
             Subject::StoragePolicy(_) => scope.policies = true,
             Subject::Plugin(_) => {
                 scope.plugins = true;
@@ -157,7 +158,6 @@ fn scope_of(changes: &[Change]) -> Scope {
             | Subject::Environment
             | Subject::Streams
             | Subject::Messages
-            | Subject::ProducerListener(_)
             | Subject::Subscription(_) => {}
         }
     }

@@ -2,12 +2,11 @@
 //!
 //! An advertiser is an entry of `prdcr_status`; it can be stopped and started again, but once started never be deleted
 //! or changed (operations of a live ldmsd, section 10). One for another address has another name.
-//! Of a listener the daemon does not show everything, and a listener cannot be changed either: it is sent once
-//! to each run of a daemon.
+//! A listener cannot be changed either.
 
 use std::collections::BTreeMap;
 
-use super::change::{Change, Ledger, LedgerEntry, Step, Subject};
+use super::change::{Change, Step, Subject};
 use super::config::{AdvertiserWanted, DaemonConfig};
 use crate::cluster::ProducerListener;
 use crate::ldmsd::observation::ProducerState;
@@ -21,7 +20,7 @@ const RUNNING: &[i32] = &[16];
 /// The only word that `advertiser_add` takes for its type, and it has to be given on the wire.
 const ADVERTISER: &str = "advertiser";
 
-pub(super) fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, changes: &mut Vec<Change>) {
+pub(super) fn changes(config: &DaemonConfig, observed: &Observation, changes: &mut Vec<Change>) {
     for (name, wanted) in &config.advertisers {
         let steps = match observed.producers.get(name).map(|found| found.state) {
             None => vec![Step::accepting(add(name, wanted), EXISTS), start(name)],
@@ -30,16 +29,29 @@ pub(super) fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Le
         };
         changes.push(Change::visible(Subject::Advertiser(name.clone()), steps));
     }
+    for name in &config.retired.advertisers {
+        // It cannot be deleted.
+        if observed.producers.get(name).is_some_and(|found| found.state != ProducerState::Stopped) {
+            let stop = Command::new(Verb::AdvertiserStop).with(Attribute::Name, name);
+            changes.push(Change::visible(Subject::Advertiser(name.clone()), vec![stop.into()]));
+        }
+    }
     for (name, wanted) in &config.listeners {
         let add = listen(name, wanted);
-        let entry = LedgerEntry { key: format!("listener {name}"), value: add.to_string() };
-        if !ledger.holds(&entry) {
-            let start = Command::new(Verb::PrdcrListenStart).with(Attribute::Name, name);
-            changes.push(Change {
-                subject: Subject::ProducerListener(name.clone()),
-                steps: vec![Step::accepting(add, EXISTS), start.into()],
-                remember: Some(entry),
-            });
+        let start = Command::new(Verb::PrdcrListenStart).with(Attribute::Name, name);
+        let steps = match observed.listeners.get(name) {
+            None => vec![Step::accepting(add, EXISTS), start.into()],
+            // No daemon changes a listener. The refusal tells the operator.
+            Some(found) if found.regex != wanted.regex || found.ip != wanted.ip => vec![add.into()],
+            Some(found) if !found.running => vec![start.into()],
+            Some(_) => continue,
+        };
+        changes.push(Change::visible(Subject::ProducerListener(name.clone()), steps));
+    }
+    for name in &config.retired.listeners {
+        if observed.listeners.get(name).is_some_and(|found| found.running) {
+            let stop = Command::new(Verb::PrdcrListenStop).with(Attribute::Name, name);
+            changes.push(Change::visible(Subject::ProducerListener(name.clone()), vec![stop.into()]));
         }
     }
 }

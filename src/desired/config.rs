@@ -7,6 +7,7 @@ use crate::cluster::{
     AdvertiserTarget, AggregatorGroup, AuthDomain, Cluster, Daemon, Endpoint, Plugin, PluginConfig, Producer,
     ProducerListener, Relations, StoragePolicy, Subscription, Updater,
 };
+use crate::ldmsd::Attribute;
 use crate::notation::{Interval, Name};
 
 /// Everything that one ldmsd should be.
@@ -182,6 +183,8 @@ pub struct Roles {
 pub struct Advertising {
     /// To whom the daemon advertises itself, by the names of the advertisers.
     pub advertisers: BTreeMap<Name, AdvertiserWanted>,
+    /// Whether its listeners start the producers that come to them.
+    pub starts_what_comes: bool,
 }
 
 impl Roles {
@@ -251,8 +254,13 @@ pub(super) fn apart_from_producers(
         }
         config.subscriptions.clone_from(&group.subscriptions);
         config.updaters.clone_from(&group.updaters);
-        if roles.advertising.is_some() {
+        if let Some(advertising) = &roles.advertising {
             config.listeners.clone_from(&group.listeners);
+            if !advertising.starts_what_comes {
+                for listener in config.listeners.values_mut() {
+                    listener.options.insert(Attribute::DisableStart.to_string(), "true".to_owned());
+                }
+            }
         }
     }
     for (name, advertiser) in roles.advertising.iter().flat_map(|advertising| &advertising.advertisers) {

@@ -42,7 +42,7 @@ pub fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, n
     plugins::changes(config, observed, ledger, numbering, &mut changes);
     let going = producers::going(config, observed, ledger);
     producers::changes(config, observed, ledger, &going, &mut changes);
-    advertising::changes(config, observed, ledger, &mut changes);
+    advertising::changes(config, observed, &mut changes);
     policies::changes(config, observed, numbering, &mut changes);
     // A store plugin can only go when no policy uses it any more.
     plugins::remove_retired(config, observed, numbering, &mut changes);

@@ -15,6 +15,10 @@ pub struct Retired {
     pub producers: BTreeSet<Name>,
     /// Storage policies.
     pub policies: BTreeSet<Name>,
+    /// Connections by which it advertised itself.
+    pub advertisers: BTreeSet<Name>,
+    /// Producer listeners.
+    pub listeners: BTreeSet<Name>,
     /// Plugin instances with their libraries.
     pub plugins: BTreeMap<Name, RetiredPlugin>,
 }
@@ -26,14 +30,6 @@ pub struct RetiredPlugin {
     pub library: String,
     /// It is a store, which has nothing to stop.
     pub is_store: bool,
-}
-
-impl Retired {
-    /// Whether nothing has left.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.producers.is_empty() && self.policies.is_empty() && self.plugins.is_empty()
-    }
 }
 
 /// A cluster with its cross references.
@@ -53,6 +49,8 @@ pub fn retire<'a>(before: Related<'_>, after: Related<'_>, daemons: impl Iterato
         });
         retired.producers.extend(producers.iter().cloned());
         retired.policies.extend(was.policies.difference(&is.policies).map(|name| (*name).clone()));
+        retired.listeners.extend(was.listeners().filter(|name| !is.has_listener(name)).cloned());
+        retired.listeners.retain(|name| !is.has_listener(name));
         let plugins = was.plugins.into_iter().filter(|(instance, _)| !is.plugins.contains_key(instance));
         retired.plugins.extend(plugins.map(|(instance, plugin)| (instance.clone(), plugin)));
         retired.producers.retain(|name| !is.group.is_some_and(|group| group.producers.contains_key(name)));
@@ -69,6 +67,14 @@ struct Objects<'a> {
 }
 
 impl<'a> Objects<'a> {
+    fn listeners(&self) -> impl Iterator<Item = &'a Name> + use<'a> {
+        self.group.into_iter().flat_map(|group| group.listeners.keys())
+    }
+
+    fn has_listener(&self, name: &Name) -> bool {
+        self.group.is_some_and(|group| group.listeners.contains_key(name))
+    }
+
     fn of((cluster, relations): Related<'a>, daemon: &Name) -> Objects<'a> {
         let group = relations.group_of(daemon).and_then(|group| cluster.groups.get(group));
         let samplers = relations.sampler_groups_of(daemon).iter().filter_map(|name| cluster.samplers.get(name));

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use super::status::UpdateHint;
 use super::status::{
-    self, PluginSets, PluginStatus, ProducerStatus, SetInfo, SetState, StoragePolicyState, StoragePolicyStatus,
-    UpdateMode, UpdaterMatches, UpdaterState, UpdaterStatus,
+    self, ListenerState, ListenerStatus, PluginSets, PluginStatus, ProducerStatus, SetInfo, SetState,
+    StoragePolicyState, StoragePolicyStatus, UpdateMode, UpdaterMatches, UpdaterState, UpdaterStatus,
 };
 use crate::notation::Name;
 
@@ -19,6 +19,8 @@ pub struct Observation {
     pub development_line: bool,
     /// Producers, advertised ones included, by name.
     pub producers: BTreeMap<Name, ObservedProducer>,
+    /// Producer listeners by name.
+    pub listeners: BTreeMap<Name, ObservedListener>,
     /// Updaters by name.
     pub updaters: BTreeMap<Name, ObservedUpdater>,
     /// Storage policies by name.
@@ -109,6 +111,17 @@ impl ProducerState {
     }
 }
 
+/// A listener for producers that advertise themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedListener {
+    /// Whether producers may advertise themselves.
+    pub running: bool,
+    /// A regular expression of the advertisers' host names.
+    pub regex: Option<String>,
+    /// A CIDR block of the advertisers' addresses.
+    pub ip: Option<String>,
+}
+
 /// An updater of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedUpdater {
@@ -185,6 +198,17 @@ impl Observation {
     #[must_use]
     pub fn producers_from(entries: Vec<ProducerStatus>) -> BTreeMap<Name, ObservedProducer> {
         entries.into_iter().map(|entry| (Name::from(entry.name.as_str()), entry.into())).collect()
+    }
+
+    /// Producer listeners from the entries of `prdcr_listen_status`.
+    #[must_use]
+    pub fn listeners_from(entries: Vec<ListenerStatus>) -> BTreeMap<Name, ObservedListener> {
+        let listener = |entry: ListenerStatus| ObservedListener {
+            running: entry.state == ListenerState::Running,
+            regex: entry.regex,
+            ip: entry.ip_range,
+        };
+        entries.into_iter().map(|entry| (Name::from(entry.name.as_str()), listener(entry))).collect()
     }
 
     /// Updaters from the entries of `updtr_status` and `updtr_match_list`.

@@ -41,7 +41,7 @@ pub fn is_ready(answer: &Response) -> bool {
 /// The questions of a probe: cheap to ask and to answer, some hundred bytes however many producers there are.
 #[must_use]
 pub fn probe(sections: Sections) -> Vec<Command> {
-    let counts = sections.aggregates.then_some(Verb::PrdcrStats);
+    let counts = has_producers(sections).then_some(Verb::PrdcrStats);
     [Verb::DaemonStatus, Verb::CfgCntr].into_iter().chain(counts).map(Command::new).collect()
 }
 
@@ -54,13 +54,19 @@ pub fn read_probe(answers: &[Response]) -> Fingerprint {
     }
 }
 
+/// Connections to others, of either kind.
+fn has_producers(sections: Sections) -> bool {
+    sections.aggregates || sections.advertises
+}
+
 /// Everything that is worth observing on a daemon.
 #[must_use]
 pub fn everything(sections: Sections) -> Scope {
     let aggregates = sections.aggregates;
     Scope {
-        all_producers: aggregates,
+        all_producers: has_producers(sections),
         producers: Vec::new(),
+        listeners: sections.listens,
         updaters: aggregates,
         policies: aggregates,
         plugins: true,
@@ -80,7 +86,11 @@ impl<'a> Inquiry<'a> {
     /// The observation of what `scope` names, on a daemon of a numbering family that does what `sections` says.
     #[must_use]
     pub fn new(scope: &'a Scope, sections: Sections, numbering: Numbering) -> Inquiry<'a> {
-        Inquiry { scope, sections, asks_line: scope.all_producers && numbering == Numbering::V45 }
+        Inquiry {
+            scope,
+            sections,
+            asks_line: scope.all_producers && sections.aggregates && numbering == Numbering::V45,
+        }
     }
 
     /// What to ask. The counters of the fingerprint come first, so that a change in between is seen by the next probe.
@@ -89,12 +99,13 @@ impl<'a> Inquiry<'a> {
         let scope = self.scope;
         let mut commands = vec![Command::new(Verb::CfgCntr)];
         let ask = |commands: &mut Vec<Command>, asked: bool, verb| commands.extend(asked.then(|| Command::new(verb)));
-        ask(&mut commands, self.sections.aggregates, Verb::PrdcrStats);
+        ask(&mut commands, has_producers(self.sections), Verb::PrdcrStats);
         ask(&mut commands, scope.all_producers, Verb::PrdcrStatus);
         let by_name = |name| Command::new(Verb::PrdcrStatus).with(Attribute::Name, name);
         commands.extend(scope.producers.iter().map(by_name));
         let line = || Command::new(Verb::StrgpPiStats).with(Attribute::Name, NO_POLICY);
         commands.extend(self.asks_line.then(line));
+        ask(&mut commands, scope.listeners, Verb::PrdcrListenStatus);
         ask(&mut commands, scope.updaters, Verb::UpdtrStatus);
         ask(&mut commands, scope.updaters, Verb::UpdtrMatchList);
         ask(&mut commands, scope.policies, Verb::StrgpStatus);
@@ -117,12 +128,13 @@ impl<'a> Inquiry<'a> {
         let mut next_if = |asked: bool| if asked { answers.next() } else { None };
         let mut observed =
             Observed { cfg_cntr: next_if(true).and_then(Response::config_counter), ..Observed::default() };
-        let counts = next_if(self.sections.aggregates).and_then(|answer| answer.json().ok());
+        let counts = next_if(has_producers(self.sections)).and_then(|answer| answer.json().ok());
         let fingerprint = Fingerprint { cfg_cntr: observed.cfg_cntr, producers: counts };
         observed.producers = next_if(scope.all_producers).and_then(parsed).map(Observation::producers_from);
         let found = scope.producers.iter().filter_map(|name| Some((name.clone(), one_producer(next_if(true)?)?)));
         observed.some_producers = found.collect::<BTreeMap<_, _>>();
         observed.development_line = next_if(self.asks_line).map(|answer| answer.code != NOT_IMPLEMENTED);
+        observed.listeners = next_if(scope.listeners).and_then(parsed).map(Observation::listeners_from);
         let (updaters, matches) = (next_if(scope.updaters), next_if(scope.updaters));
         let matches = matches.and_then(parsed).unwrap_or_default();
         observed.updaters = updaters.and_then(parsed).map(|updaters| Observation::updaters_from(updaters, matches));

@@ -243,7 +243,7 @@ impl World {
         let homes = self.homes(group);
         for aggregator in &group.aggregators {
             let producers = self.producers_on(aggregator);
-            for (producer, found) in &producers {
+            for (producer, found) in producers.iter().filter(|(_, found)| !found.is_advertised()) {
                 let at_home = homes.get(producer) == Some(aggregator);
                 if found.state.is_started() != at_home {
                     let state = found.state;
@@ -255,6 +255,36 @@ impl World {
             for producer in group.producers.keys().filter(|producer| !producers.contains_key(*producer)) {
                 faults.push(format!("{producer} is not on {aggregator}"));
             }
+        }
+        if !group.listeners.is_empty() {
+            self.check_advertised(group, faults);
+        }
+    }
+
+    /// Daemons that advertise themselves are each collected once, and the loads differ by one at most.
+    fn check_advertised(&mut self, group: &AggregatorGroup, faults: &mut Vec<String>) {
+        let mut owners: BTreeMap<Name, Vec<&Name>> = BTreeMap::new();
+        let mut loads = Vec::new();
+        for aggregator in &group.aggregators {
+            let producers = self.producers_on(aggregator);
+            loads.push(producers.values().filter(|found| found.state.is_started()).count());
+            for (producer, found) in producers.into_iter().filter(|(_, found)| found.is_advertised()) {
+                let owners = owners.entry(producer).or_default();
+                if found.state.is_started() && found.is_ready() {
+                    owners.push(aggregator);
+                }
+            }
+        }
+        for (producer, owners) in owners.iter().filter(|(_, owners)| owners.len() != 1) {
+            faults.push(format!("{producer} is collected by {owners:?}"));
+        }
+        let advertisers = self.cluster.samplers.values().flat_map(|group| &group.advertisers);
+        let expected: BTreeSet<&Name> = advertisers.flat_map(|advertiser| &advertiser.daemons).collect();
+        if owners.len() < expected.len() {
+            faults.push(format!("{} of {} daemons advertise themselves", owners.len(), expected.len()));
+        }
+        if loads.iter().max() > loads.iter().min().map(|least| least + 1).as_ref() {
+            faults.push(format!("the loads are {loads:?}"));
         }
     }
 
@@ -272,7 +302,10 @@ impl World {
         for updater in &group.updaters {
             let wanted_us = updater.interval.us().unwrap();
             let producers: BTreeSet<Name> = group.producers.keys().cloned().collect();
-            if !updaters.values().any(|found| found.interval_us == wanted_us && found.producers == producers) {
+            // Those that advertised themselves are in it as well.
+            let listens = !group.listeners.is_empty();
+            let covers = |found: &BTreeSet<Name>| *found == producers || (listens && found.is_superset(&producers));
+            if !updaters.values().any(|found| found.interval_us == wanted_us && covers(&found.producers)) {
                 faults.push(format!("{aggregator} has no updater as {}: {updaters:?}", updater.name));
             }
         }

@@ -281,3 +281,68 @@ fn a_group_that_leaves_the_configuration_collects_no_more() {
     assert_eq!(world.producers_on(&top).len(), 0);
     assert_eq!(world.plugins_on(&top), [""; 0]);
 }
+
+/// The producers that advertised themselves, by the aggregators that run them.
+fn advertised(world: &mut World, aggregators: &[&str]) -> BTreeMap<Name, Vec<Name>> {
+    let mut owners: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
+    for aggregator in aggregators.iter().map(|aggregator| name(aggregator)) {
+        if !world.is_up(&aggregator) {
+            continue;
+        }
+        for (producer, found) in world.producers_on(&aggregator) {
+            let owners = owners.entry(producer).or_default();
+            if found.state.is_started() {
+                owners.push(aggregator.clone());
+            }
+        }
+    }
+    owners
+}
+
+fn loads(owners: &BTreeMap<Name, Vec<Name>>) -> Vec<usize> {
+    let mut loads: BTreeMap<&Name, usize> = BTreeMap::new();
+    for owner in owners.values().flatten() {
+        *loads.entry(owner).or_default() += 1;
+    }
+    loads.into_values().collect()
+}
+
+#[test]
+fn daemons_that_advertise_themselves_are_shared_out_taken_over_and_come_home() {
+    const AGGREGATORS: [&str; 3] = ["l1-agg-1", "l1-agg-2", "l1-agg-3"];
+    for seed in 0..5 {
+        let mut world = calm(seed, fixture("advertise-current"));
+        let first = advertised(&mut world, &AGGREGATORS);
+        assert_eq!(first.len(), 6, "{first:?}");
+        assert!(first.values().all(|owners| owners.len() == 1), "{first:?}");
+        assert_eq!(loads(&first), [2, 2, 2]);
+
+        world.kill(&name("l1-agg-2"));
+        world.run_for(SECOND_US);
+        let lost = advertised(&mut world, &AGGREGATORS);
+        assert!(lost.values().all(|owners| owners.len() == 1), "{lost:?}");
+        assert_eq!(loads(&lost), [3, 3]);
+        for (producer, owners) in first.iter().filter(|(_, owners)| owners[0] != name("l1-agg-2")) {
+            assert_eq!(lost[producer], *owners, "who stayed stays");
+        }
+        world.run_for(10 * SECOND_US);
+
+        world.restart(&name("l1-agg-2"));
+        let returned_us = world.now_us();
+        world.run_for(30 * SECOND_US);
+        let back = advertised(&mut world, &AGGREGATORS);
+        assert!(back.values().all(|owners| owners.len() == 1), "{back:?}");
+        assert_eq!(loads(&back), [2, 2, 2]);
+        assert_eq!(world.lost_samples(returned_us), [""; 0]);
+        assert_eq!(world.faults_of_state(), [""; 0]);
+        assert_eq!(violations(&world), [""; 0]);
+
+        let begin_us = world.now_us();
+        world.start_maestro();
+        world.run_for(20 * SECOND_US);
+        assert_eq!(advertised(&mut world, &AGGREGATORS), back, "a restart of maestro moves nothing");
+        let sent = world.history.commands_since(begin_us);
+        let moved = sent.filter(|sent| matches!(sent.command.verb, Verb::PrdcrStop | Verb::PrdcrStartRegex));
+        assert_eq!(moved.count(), 0);
+    }
+}

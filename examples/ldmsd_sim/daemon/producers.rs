@@ -333,13 +333,19 @@ impl Daemon {
         let regex = producer_regex(text)?;
         let reconnect_us = read_reconnect_us(attributes)?;
         let mut all_were_stopped = true;
+        let mut standing_by = Vec::new();
         for (name, producer) in self.producers.iter_mut().filter(|(name, _)| regex.is_match(name)) {
-            if producer.state == ProducerState::Stopped {
-                producer.reconnect_us = reconnect_us.unwrap_or(producer.reconnect_us);
-                producer.start(name, now_us);
-            } else {
-                all_were_stopped = false;
+            match producer.state {
+                ProducerState::Stopped => {
+                    producer.reconnect_us = reconnect_us.unwrap_or(producer.reconnect_us);
+                    producer.start(name, now_us);
+                }
+                ProducerState::Standby => standing_by.push(name.clone()),
+                _ => all_were_stopped = false,
             }
+        }
+        for name in standing_by {
+            self.leave_standby(&name);
         }
         self.wake_at(now_us);
         // The 4.4 line answers 1 when one of them was running already, although it started the others (measured).

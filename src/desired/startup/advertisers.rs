@@ -23,7 +23,7 @@ pub(super) fn advertisers(
     let mut wanted: BTreeMap<Name, BTreeMap<Name, AdvertiserWanted>> = BTreeMap::new();
     let mut served = BTreeSet::new();
     for announcement in &announcements {
-        let Announcement { advertiser, labels, targets } = announcement;
+        let Announcement { labels, targets, .. } = announcement;
         for (daemon, label) in labels {
             let own = targets.iter().filter(|target| match target.aggregator {
                 Some(aggregator) => {
@@ -32,16 +32,24 @@ pub(super) fn advertisers(
                 }
                 None => true,
             });
-            let advertisers = own.map(|target| {
-                let reconnect = advertiser.reconnect.clone();
-                let wanted = AdvertiserWanted {
-                    target: target.address.clone(),
-                    reconnect: reconnect.unwrap_or_else(|| Interval::from_us(DEFAULT_RECONNECT_US)),
-                    options: advertiser.options.clone(),
-                };
-                (advertiser_name(label, target.address, targets), wanted)
-            });
-            wanted.entry(daemon.clone()).or_default().extend(advertisers);
+            wanted.entry(daemon.clone()).or_default().extend(own.map(|target| announcement.to(label, target)));
+        }
+    }
+    wanted
+}
+
+/// The advertisers of each daemon, by their names: to everybody, so that any aggregator can take over.
+#[must_use]
+pub fn advertisers_to_all(
+    cluster: &Cluster,
+    relations: &Relations,
+) -> BTreeMap<Name, BTreeMap<Name, AdvertiserWanted>> {
+    let mut wanted: BTreeMap<Name, BTreeMap<Name, AdvertiserWanted>> = BTreeMap::new();
+    for announcement in announcements(cluster, relations) {
+        let Announcement { labels, targets, .. } = &announcement;
+        for (daemon, label) in labels {
+            let all = targets.iter().map(|target| announcement.to(label, target));
+            wanted.entry(daemon.clone()).or_default().extend(all);
         }
     }
     wanted
@@ -53,6 +61,19 @@ struct Announcement<'c> {
     /// The daemons, and what their advertisers are called after.
     labels: Vec<(Name, String)>,
     targets: Vec<Target<'c>>,
+}
+
+impl Announcement<'_> {
+    /// The advertiser of one daemon to one address, with its name.
+    fn to(&self, label: &str, target: &Target<'_>) -> (Name, AdvertiserWanted) {
+        let reconnect = self.advertiser.reconnect.clone();
+        let wanted = AdvertiserWanted {
+            target: target.address.clone(),
+            reconnect: reconnect.unwrap_or_else(|| Interval::from_us(DEFAULT_RECONNECT_US)),
+            options: self.advertiser.options.clone(),
+        };
+        (advertiser_name(label, target.address, &self.targets), wanted)
+    }
 }
 
 struct Target<'c> {

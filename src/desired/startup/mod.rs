@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use advertisers::advertisers;
+pub use advertisers::advertisers_to_all;
 pub use options::OptionError;
 
 use super::config::{ListenWanted, apart_from_producers, group_producers};
@@ -123,7 +124,7 @@ impl<'c> StartupFiles<'c> {
         });
         let mut advertising: BTreeMap<Name, Advertising> = BTreeMap::new();
         for (daemon, advertisers) in advertisers(cluster, &relations, &held.collect()) {
-            advertising.insert(daemon, Advertising { advertisers });
+            advertising.insert(daemon, Advertising { advertisers, starts_what_comes: true });
         }
         Ok(StartupFiles { cluster, relations, groups, advertising })
     }
@@ -154,7 +155,7 @@ impl<'c> StartupFiles<'c> {
         let started = share.and_then(|share| share.started.get(name)).map_or(&[][..], Vec::as_slice);
         let starts = started.iter().map(|producer| Command::new(Verb::PrdcrStart).with(Attribute::Name, producer));
         after.section("Those that this daemon collects from", starts)?;
-        let advertising = commands(|all| advertising::changes(&config, &nothing, &nothing_sent, all));
+        let advertising = commands(|all| advertising::changes(&config, &nothing, all));
         after.section("Daemons that advertise themselves", advertising)?;
         after.section("Storage policies", commands(|all| policies::changes(&config, &nothing, NUMBERING, all)))?;
         after.section("Updaters", commands(|all| updaters::changes(&config, &nothing, &none, all)))?;
@@ -165,7 +166,8 @@ impl<'c> StartupFiles<'c> {
 
     /// What the daemon should be, but for its producers.
     fn config(&self, daemon: &Daemon, share: Option<&GroupShare>) -> DaemonConfig {
-        let advertising = self.advertising.get(&daemon.name).cloned().unwrap_or_default();
+        let none = Advertising { starts_what_comes: true, ..Advertising::default() };
+        let advertising = self.advertising.get(&daemon.name).cloned().unwrap_or(none);
         let roles = Roles { advertising: Some(advertising), ..Roles::default() };
         let mut config = apart_from_producers(self.cluster, &self.relations, &daemon.name, &roles);
         if let Some(share) = share {
