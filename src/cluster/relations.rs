@@ -1,8 +1,8 @@
 //! Who has to do with whom: lookups that would otherwise be searches through the whole cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AggregatorGroup, Cluster, SubscriptionSource};
+use super::{Advertiser, AggregatorGroup, Cluster, SubscriptionSource};
 use crate::notation::Name;
 
 /// Cross references of a [`Cluster`], made once for each configuration.
@@ -11,6 +11,9 @@ pub struct Relations {
     group_of: BTreeMap<Name, Name>,
     collected_by: BTreeMap<Name, Vec<(Name, Name)>>,
     sampler_groups: BTreeMap<Name, Vec<Name>>,
+    /// Aggregators by the hosts and the ports of their endpoints.
+    aggregators: BTreeMap<String, BTreeMap<u16, Name>>,
+    advertises_to: BTreeMap<Name, BTreeSet<Name>>,
 }
 
 impl Relations {
@@ -27,12 +30,35 @@ impl Relations {
                 collectors.push((name.clone(), producer.name.clone()));
             }
         }
+        for daemon in cluster.daemons.values().filter(|daemon| relations.group_of.contains_key(&daemon.name)) {
+            for endpoint in &daemon.endpoints {
+                let ports = relations.aggregators.entry(daemon.host_of(endpoint).to_owned()).or_default();
+                ports.insert(endpoint.port, daemon.name.clone());
+            }
+        }
         for (name, group) in &cluster.samplers {
             for daemon in &group.daemons {
                 relations.sampler_groups.entry(daemon.clone()).or_default().push(name.clone());
             }
+            for advertiser in &group.advertisers {
+                relations.add_advertiser(advertiser);
+            }
         }
         relations
+    }
+
+    fn add_advertiser(&mut self, advertiser: &Advertiser) {
+        let aggregators = advertiser.targets.iter().filter_map(|target| self.aggregator_at(&target.host, target.port));
+        let groups: BTreeSet<Name> = aggregators.filter_map(|aggregator| self.group_of(aggregator)).cloned().collect();
+        for daemon in &advertiser.daemons {
+            self.advertises_to.entry(daemon.clone()).or_default().extend(groups.iter().cloned());
+        }
+    }
+
+    /// The aggregator that listens at an address.
+    #[must_use]
+    pub fn aggregator_at(&self, host: &str, port: u16) -> Option<&Name> {
+        self.aggregators.get(host)?.get(&port)
     }
 
     /// The group that a daemon aggregates in.
@@ -68,6 +94,11 @@ impl Relations {
     fn takes_part(&self, cluster: &Cluster, daemon: &Name, wanted: fn(&SubscriptionSource) -> bool) -> bool {
         let subscribes = |group: &AggregatorGroup| group.subscriptions.iter().any(|s| wanted(&s.source));
         let collecting = self.collected_by(daemon).iter().map(|(group, _)| group);
-        collecting.chain(self.group_of(daemon)).filter_map(|group| cluster.groups.get(group)).any(subscribes)
+        let accepting = self.advertises_to.get(daemon).into_iter().flatten();
+        collecting
+            .chain(accepting)
+            .chain(self.group_of(daemon))
+            .filter_map(|group| cluster.groups.get(group))
+            .any(subscribes)
     }
 }

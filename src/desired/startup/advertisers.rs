@@ -88,16 +88,9 @@ struct Aggregator<'c> {
 }
 
 fn announcements<'c>(cluster: &'c Cluster, relations: &'c Relations) -> Vec<Announcement<'c>> {
-    let mut listening = BTreeMap::new();
-    for daemon in cluster.daemons.values() {
-        let Some(group) = relations.group_of(&daemon.name) else { continue };
-        for endpoint in &daemon.endpoints {
-            let aggregator = Aggregator { name: &daemon.name, group };
-            listening.insert((daemon.host_of(endpoint), endpoint.port), aggregator);
-        }
-    }
     let target = |address: &'c AdvertiserTarget| {
-        let aggregator = listening.get(&(address.host.as_str(), address.port)).copied();
+        let name = relations.aggregator_at(&address.host, address.port);
+        let aggregator = name.and_then(|name| Some(Aggregator { name, group: relations.group_of(name)? }));
         Target { address, aggregator }
     };
     let of_groups = cluster.samplers.values().flat_map(|group| group.advertisers.iter().map(move |one| (group, one)));

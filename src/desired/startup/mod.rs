@@ -156,7 +156,7 @@ impl<'c> StartupFiles<'c> {
         let starts = started.iter().map(|producer| Command::new(Verb::PrdcrStart).with(Attribute::Name, producer));
         after.section("Those that this daemon collects from", starts)?;
         let advertising = commands(|all| advertising::changes(&config, &nothing, all));
-        after.section("Daemons that advertise themselves", advertising)?;
+        after.section("Advertising", advertising)?;
         after.section("Storage policies", commands(|all| policies::changes(&config, &nothing, NUMBERING, all)))?;
         after.section("Updaters", commands(|all| updaters::changes(&config, &nothing, &none, all)))?;
 

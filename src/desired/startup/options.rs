@@ -95,7 +95,7 @@ mod tests {
             line("metric_sets_default_authz", "perm=0777 uid=0").unwrap(),
             "metric_sets_default_authz perm=0777 uid=0"
         );
-        assert_eq!(line("set_memory", "size=2G").unwrap(), "set_memory size=2G");
+        assert_eq!(line("set_memory", "size=2G").unwrap(), "memory size=2G");
     }
 
     #[test]
