@@ -69,6 +69,19 @@ fn updater_of_copy<'u>(updaters: &'u [Updater], copy: &Updater) -> Option<&'u Up
     updaters.iter().find(alike).or_else(|| updaters.iter().find(alike_but_for_zero))
 }
 
+/// Whether an updater's offset of zero need not be written, as the Python program never does: some producer's copy tells
+/// it, and can only be of this updater.
+fn copies_tell_offset_of_zero(updater: &Updater, group: &AggregatorGroup) -> bool {
+    let is_zero = |offset: &Option<Interval>| offset.as_ref().and_then(Interval::us) == Some(0);
+    let without_offset = |updater: &Updater| Updater { name: Name::from(""), offset: None, ..updater.clone() };
+    let is_like_this = |other: &&Updater| {
+        (other.offset.is_none() || is_zero(&other.offset)) && without_offset(other) == without_offset(updater)
+    };
+    is_zero(&updater.offset)
+        && group.updaters.iter().filter(is_like_this).count() == 1
+        && group.producers.values().any(|producer| producer.updaters.contains(&updater.name))
+}
+
 /// The daemons that an advertiser's `names` stand for: owners of endpoints, daemons, or else the whole group, which
 /// goes by names of the operator's own.
 fn advertising_daemons(

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{GroupsOfDaemons, advertising_daemons, members_of, owners_of_endpoints, updater_of_copy};
+use super::{
+    GroupsOfDaemons, advertising_daemons, copies_tell_offset_of_zero, members_of, owners_of_endpoints, updater_of_copy,
+};
 use crate::cluster::{
     Advertiser, AggregatorGroup, AuthDomain, Cluster, Daemon, Plugin, PluginConfig, Producer, ProducerListener,
     SamplerGroup, SetMatch, StoragePolicy, Subscription, SubscriptionSource, Updater,
@@ -22,7 +24,7 @@ pub fn write(cluster: &Cluster) -> Tree {
             write_producer(producer, name, group, &mut root.at("producers").at(name).at(&producer.name));
         }
         for updater in &group.updaters {
-            write_updater(updater, name, &mut root.at("updaters").at(name).at(&updater.name));
+            write_updater(updater, name, group, &mut root.at("updaters").at(name).at(&updater.name));
         }
         for store in group.stores.values() {
             write_store(store, name, &mut root.at("stores").at(name).at(&store.name));
@@ -129,12 +131,14 @@ fn write_copy(updater: &Updater, place: &mut Place<'_>) {
     write_sets(&updater.sets, &mut place.at("sets"));
 }
 
-fn write_updater(updater: &Updater, group: &Name, place: &mut Place<'_>) {
+fn write_updater(updater: &Updater, group_name: &Name, group: &AggregatorGroup, place: &mut Place<'_>) {
     place.put("name", updater.name.as_str());
-    place.put("group", group.as_str());
+    place.put("group", group_name.as_str());
     place.put("mode", updater.mode.word());
     place.put("interval", updater.interval.to_string());
-    place.put_some("offset", updater.offset.as_ref());
+    if !copies_tell_offset_of_zero(updater, group) {
+        place.put_some("offset", updater.offset.as_ref());
+    }
     place.put_some("perm", updater.perm);
     place.put_list("producers", &updater.producers);
     write_sets(&updater.sets, &mut place.at("sets"));
