@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use etcd_client::{Client, CompactionOptions, GetOptions, PutOptions};
-use maestro::store::{EtcdOptions, EtcdStore, SaveReport, Snapshot, StoreError, Tree, WatchEvent};
+use maestro::store::{EtcdOptions, EtcdStore, Progress, SaveReport, Snapshot, StoreError, Tree, WatchEvent};
 use support::etcd::Etcd;
 use support::proxy::Proxy;
 use support::{FreePort, eventually};
@@ -70,6 +70,16 @@ async fn next_change(events: &mut mpsc::Receiver<WatchEvent>) -> Snapshot {
     }
 }
 
+/// What a save is to call so that each of its transactions is told.
+fn on_write(tell: mpsc::UnboundedSender<()>) -> impl FnMut(Progress) + Send {
+    move |progress| {
+        if let Progress::Writing { .. } = progress {
+            // Who is told may have heard enough.
+            let _ = tell.send(());
+        }
+    }
+}
+
 /// Leaves a save of `orion` half way: the state that a `maestro_ctrl` leaves which dies in the middle.
 async fn save_half(client: &mut Client) {
     client.put("/maestro/orion/unfinished-save", "", None).await.unwrap();
@@ -112,12 +122,23 @@ async fn many_keys_are_read_page_by_page() {
     let store = store_of(&etcd);
     let mut large: Tree = (0..20_500).map(|i| (format!("daemons/sampler-{i}/addr"), format!("node-{i}"))).collect();
     large.insert("plugins/large".to_owned(), "x".repeat(1_200_000));
-    let mut steps = Vec::new();
-    let saved = store.save("orion", &large, |progress| steps.push(progress)).await.unwrap();
+    let mut written = Vec::new();
+    let on_progress = |progress| {
+        if let Progress::Writing { done, total } = progress {
+            assert_eq!(total, large.len());
+            written.push(done);
+        }
+    };
+    let saved = store.save("orion", &large, on_progress).await.unwrap();
     assert_eq!(saved.added, large.len());
-    assert_eq!(steps.last().map(|step| (step.done, step.total)), Some((large.len(), large.len())));
-    assert!(steps.is_sorted_by(|a, b| a.done < b.done), "{steps:?}");
+    assert_eq!(written.last(), Some(&large.len()));
+    assert!(written.is_sorted_by(|a, b| a < b), "{written:?}");
     assert!(load(&store, "orion").await.tree == large);
+
+    let mut read = Vec::new();
+    store.save("orion", &large, |progress| read.push(progress)).await.unwrap();
+    let pages = [10_000, 20_000, large.len()].map(|keys| Progress::Reading { keys });
+    assert_eq!(read, pages);
 }
 
 #[tokio::test]
@@ -296,13 +317,74 @@ async fn a_save_that_does_not_end_keeps_others_out() {
 }
 
 #[tokio::test]
+async fn a_save_tells_whom_it_waits_for() {
+    let etcd = Etcd::start().await;
+    let mut client = etcd.client().await;
+    lock(&mut client, 300).await;
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let store = store_of(&etcd);
+    let tree = samplers("node-2");
+    let (saved, ()) = tokio::join!(store.save("orion", &tree, |progress| tell.send(progress).unwrap()), async {
+        let owner = "process 4711 on node-9".to_owned();
+        assert_eq!(told.recv().await, Some(Progress::Waiting { owner }));
+        client.delete("/maestro/orion/save-lock", None).await.unwrap();
+    });
+    assert_eq!(saved.unwrap().added, tree.len());
+}
+
+#[tokio::test]
+async fn a_save_that_is_stopped_changes_nothing_for_readers_and_blocks_nobody() {
+    let etcd = Etcd::start().await;
+    let store = store_of(&etcd);
+    let (old, new) = (many("old"), many("new"));
+    save(&store, "orion", &old).await;
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let stop = async {
+        told.recv().await;
+    };
+    let error = store.save_unless("orion", &new, on_write(tell), stop).await.unwrap_err();
+    assert!(matches!(error, StoreError::Interrupted { .. }), "{error}");
+    let mut client = etcd.client().await;
+    let first = client.get("/orion/daemons/0/addr", None).await.unwrap();
+    assert_eq!(first.kvs()[0].value(), b"new", "nothing was written yet");
+    assert!(load(&store, "orion").await.tree == old, "a mixture of two configurations");
+    let on_progress = |progress| assert!(!matches!(progress, Progress::Waiting { .. }), "the lock is still held");
+    store.save("orion", &new, on_progress).await.unwrap();
+    assert!(load(&store, "orion").await.tree == new);
+}
+
+#[tokio::test]
+async fn a_save_survives_the_loss_of_the_leader() {
+    let mut members = Etcd::start_cluster().await;
+    let store = store(&members.each_ref().map(Etcd::endpoint));
+    let (old, new) = (many("old"), many("new"));
+    save(&store, "orion", &old).await;
+    let status = members[0].client().await.status().await.unwrap();
+    let leads = async |member: &Etcd| {
+        let own = member.client().await.status().await.unwrap();
+        own.header().unwrap().member_id() == status.leader()
+    };
+    let mut leader = 0;
+    while !leads(&members[leader]).await {
+        leader += 1;
+    }
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (saved, ()) = tokio::join!(store.save("orion", &new, on_write(tell)), async {
+        told.recv().await.unwrap();
+        members[leader].stop();
+    });
+    assert_eq!(saved.unwrap().changed, new.len());
+    assert!(load(&store, "orion").await.tree == new);
+}
+
+#[tokio::test]
 async fn a_save_that_loses_its_lock_stops() {
     let etcd = Etcd::start().await;
     let store = store_of(&etcd);
     let mut client = etcd.client().await;
     let (tell, mut told) = mpsc::unbounded_channel();
     let many = many("node");
-    let on_progress = |progress| tell.send(progress).unwrap();
+    let on_progress = on_write(tell);
     let (saved, ()) = tokio::join!(store.save("orion", &many, on_progress), async {
         told.recv().await.unwrap();
         client.delete("/maestro/orion/save-lock", None).await.unwrap();
@@ -318,7 +400,7 @@ async fn a_save_that_dies_half_way_is_not_seen() {
     let (old, new) = (many("old"), many("new"));
     save(&store, "orion", &old).await;
     let (tell, mut told) = mpsc::unbounded_channel();
-    let on_progress = |progress| tell.send(progress).unwrap();
+    let on_progress = on_write(tell);
     tokio::select! {
         biased;
         _ = told.recv() => {}
@@ -341,7 +423,7 @@ async fn a_save_that_is_overtaken_stops() {
     // Another program, which does not know the lock, completes a save after the first transaction of ours.
     let mut client = etcd.client().await;
     let (tell, mut told) = mpsc::unbounded_channel();
-    let on_progress = |progress| tell.send(progress).unwrap();
+    let on_progress = on_write(tell);
     let (saved, ()) = tokio::join!(store.save("orion", &many, on_progress), async {
         told.recv().await.unwrap();
         client.put(key, "1.0", None).await.unwrap();

@@ -92,6 +92,13 @@ pub enum StoreError {
         prefix: String,
     },
 
+    /// The caller stopped the save.
+    #[error("interrupted: for its readers, nothing has changed in {prefix}; load again to go on")]
+    Interrupted {
+        /// The cluster's name.
+        prefix: String,
+    },
+
     /// A program that does not know of the save lock completed a save in the middle of this one.
     #[error(
         "{prefix} was saved by another program at the same time; nothing is complete: make sure that only one of them \

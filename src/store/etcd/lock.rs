@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::Progress;
 use super::connection::Session;
 use crate::store::StoreError;
 use crate::store::keys::ClusterKeys;
@@ -18,6 +19,9 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a save waits for another one: somewhat longer than the lock of a dead one lasts.
 const PATIENCE: Duration = Duration::from_secs(LEASE_SECONDS as u64 + 5);
 
+/// How long etcd may take to take the lock back; the operator is waiting for the end of the program.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(2);
+
 /// How often it looks meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_millis(300);
 
@@ -30,12 +34,16 @@ pub(super) struct SaveLock {
 }
 
 impl SaveLock {
-    /// Waits for the lock.
+    /// Waits for the lock, and tells whom it waits for.
     ///
     /// # Errors
     ///
     /// [`StoreError::AnotherSave`] where somebody else keeps it.
-    pub(super) async fn acquire(session: &mut Session, keys: &ClusterKeys) -> Result<SaveLock, StoreError> {
+    pub(super) async fn acquire(
+        session: &mut Session,
+        keys: &ClusterKeys,
+        on_progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<SaveLock, StoreError> {
         let give_up = Instant::now() + PATIENCE;
         let lease = session.call(|mut client| async move { client.lease_grant(LEASE_SECONDS, None).await }).await?.id();
         let mut lock =
@@ -43,7 +51,10 @@ impl SaveLock {
         loop {
             match lock.try_acquire(session).await {
                 Ok(None) => return Ok(lock),
-                Ok(Some(_)) if Instant::now() < give_up => sleep(LOOK_INTERVAL).await,
+                Ok(Some(owner)) if Instant::now() < give_up => {
+                    on_progress(Progress::Waiting { owner });
+                    sleep(LOOK_INTERVAL).await;
+                }
                 outcome => {
                     lock.release(session).await;
                     let owner = outcome?.unwrap_or_default();
@@ -112,8 +123,11 @@ impl SaveLock {
     /// Gives the lock back. Where that fails, it ends with its lease.
     pub(super) async fn release(self, session: &mut Session) {
         let lease = self.lease;
-        if let Err(error) = session.call(|mut client| async move { client.lease_revoke(lease).await }).await {
-            tracing::debug!(key = self.key, %error, "the save lock is left to expire");
+        let revoked = session.call(|mut client| async move { client.lease_revoke(lease).await });
+        match timeout(RELEASE_DEADLINE, revoked).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(key = self.key, %error, "the save lock is left to expire"),
+            Err(_) => tracing::debug!(key = self.key, "the save lock is left to expire: etcd does not answer"),
         }
     }
 }

@@ -55,7 +55,23 @@ impl EtcdStore {
         tree: &Tree,
         on_progress: impl FnMut(Progress) + Send,
     ) -> Result<SaveReport, StoreError> {
-        save::save(&mut self.session(), &ClusterKeys::new(prefix)?, tree, on_progress).await
+        self.save_unless(prefix, tree, on_progress, std::future::pending()).await
+    }
+
+    /// As [`EtcdStore::save`], but gives up as soon as `stop` is ready, with the lock given back: readers then have the
+    /// configuration from before, and the next save need not wait.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Interrupted`] where it was stopped, and those of [`EtcdStore::save`].
+    pub async fn save_unless(
+        &self,
+        prefix: &str,
+        tree: &Tree,
+        on_progress: impl FnMut(Progress) + Send,
+        stop: impl Future<Output = ()>,
+    ) -> Result<SaveReport, StoreError> {
+        save::save(&mut self.session(), &ClusterKeys::new(prefix)?, tree, on_progress, stop).await
     }
 
     /// The configuration of the cluster `prefix` as its last completed save left it; none where etcd has nothing of it.

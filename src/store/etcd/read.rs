@@ -18,11 +18,11 @@ pub(super) async fn load(session: &mut Session, keys: &ClusterKeys) -> Result<Op
             let is_empty = count(session, keys, 0).await? == Some(0);
             return if is_empty { Ok(None) } else { Err(half_saved(keys)) };
         };
-        if let Some(contents) = read_at(session, keys, revision).await? {
+        if let Some(contents) = read_at(session, keys, revision, |_| {}).await? {
             return Ok(Some(Snapshot { tree: contents.tree, revision }));
         }
         // etcd no longer knows what there was at that revision; what there is now may be the same still.
-        let contents = read_now(session, keys).await?;
+        let contents = read_now(session, keys, |_| {}).await?;
         let Some(revision) = contents.last_updated else { continue };
         return if contents.is_as_saved() {
             Ok(Some(Snapshot { tree: contents.tree, revision }))
@@ -94,11 +94,15 @@ impl Contents {
     }
 }
 
-/// Reads what there is now.
-pub(super) async fn read_now(session: &mut Session, keys: &ClusterKeys) -> Result<Contents, StoreError> {
+/// Reads what there is now. `on_page` is told the number of keys so far.
+pub(super) async fn read_now(
+    session: &mut Session,
+    keys: &ClusterKeys,
+    mut on_page: impl FnMut(usize),
+) -> Result<Contents, StoreError> {
     for _ in 0..ATTEMPTS {
         let now = last_updated(session, keys).await?.now;
-        if let Some(contents) = read_at(session, keys, now).await? {
+        if let Some(contents) = read_at(session, keys, now, &mut on_page).await? {
             return Ok(contents);
         }
     }
@@ -112,7 +116,12 @@ pub(super) async fn count(session: &mut Session, keys: &ClusterKeys, revision: i
 }
 
 /// Reads what there was at a revision; none where etcd no longer keeps it.
-async fn read_at(session: &mut Session, keys: &ClusterKeys, revision: i64) -> Result<Option<Contents>, StoreError> {
+async fn read_at(
+    session: &mut Session,
+    keys: &ClusterKeys,
+    revision: i64,
+    mut on_page: impl FnMut(usize),
+) -> Result<Option<Contents>, StoreError> {
     let options = GetOptions::new().with_revision(revision).with_count_only();
     let Some(marker) = get(session, keys.unfinished_save().as_bytes(), &options).await? else { return Ok(None) };
     let mut contents = Contents {
@@ -142,6 +151,7 @@ async fn read_at(session: &mut Session, keys: &ClusterKeys, revision: i64) -> Re
             };
             contents.youngest = contents.youngest.max(written);
         }
+        on_page(contents.tree.len());
         if !more {
             return Ok(Some(contents));
         }

@@ -35,35 +35,76 @@ pub struct SaveReport {
 }
 
 /// How far a save has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// The number of keys that are written or deleted.
-    pub done: usize,
-    /// The number of keys that will be.
-    pub total: usize,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Another save of the same cluster is running, and this one waits for its end.
+    Waiting {
+        /// Who it is, as it described itself.
+        owner: String,
+    },
+    /// It reads what etcd holds.
+    Reading {
+        /// The number of keys that are read.
+        keys: usize,
+    },
+    /// It writes what differs.
+    Writing {
+        /// The number of keys that are written or deleted.
+        done: usize,
+        /// The number of keys that will be.
+        total: usize,
+    },
 }
 
 pub(super) async fn save(
     session: &mut Session,
     keys: &ClusterKeys,
     tree: &Tree,
-    on_progress: impl FnMut(Progress) + Send,
+    mut on_progress: impl FnMut(Progress) + Send,
+    stop: impl Future<Output = ()>,
 ) -> Result<SaveReport, StoreError> {
     tree.keys().try_for_each(|key| keys.check(key))?;
-    let mut lock = SaveLock::acquire(session, keys).await?;
-    let outcome = save_locked(session, keys, &mut lock, tree, on_progress).await;
+    let mut lock = None;
+    let written = tokio::select! {
+        biased;
+        () = stop => Err(StoreError::Interrupted { prefix: keys.prefix().to_owned() }),
+        written = async {
+            let lock = lock.insert(SaveLock::acquire(session, keys, &mut on_progress).await?);
+            write_difference(session, keys, lock, tree, on_progress).await
+        } => written,
+    };
+    let Some(mut lock) = lock else { return written.map(|written| written.report) };
+    // Not to be stopped any more: whoever stops a save is told that readers do not see it.
+    let outcome = match written {
+        Ok(Written { mut report, replaces: Some(replaces) }) => {
+            let mut writer = Writer { session, keys, lock: &mut lock, replaces };
+            writer.complete().await.map(|revision| {
+                report.revision = revision;
+                report
+            })
+        }
+        written => written.map(|written| written.report),
+    };
     lock.release(session).await;
     outcome
 }
 
-async fn save_locked(
+/// What was written, before readers see it.
+struct Written {
+    report: SaveReport,
+    /// The revision of the `last_updated` that is to be replaced (0: there is none); none where readers see already
+    /// what they should.
+    replaces: Option<i64>,
+}
+
+async fn write_difference(
     session: &mut Session,
     keys: &ClusterKeys,
     lock: &mut SaveLock,
     tree: &Tree,
     mut on_progress: impl FnMut(Progress) + Send,
-) -> Result<SaveReport, StoreError> {
-    let present = read_now(session, keys).await?;
+) -> Result<Written, StoreError> {
+    let present = read_now(session, keys, |keys| on_progress(Progress::Reading { keys })).await?;
     let difference = Difference::between(&present.tree, tree);
     let mut report = SaveReport {
         added: difference.added.len(),
@@ -76,20 +117,20 @@ async fn save_locked(
         && let Some(revision) = what_readers_see(session, keys, &present).await?
     {
         report.revision = revision;
-        return Ok(report);
+        return Ok(Written { report, replaces: None });
     }
 
-    let mut writer = Writer { session, keys, lock, replaces: present.last_updated.unwrap_or(0) };
+    let replaces = present.last_updated.unwrap_or(0);
+    let mut writer = Writer { session, keys, lock, replaces };
     writer.begin().await?;
     let total = difference.len();
     let mut done = 0;
     for batch in batches(&difference) {
         writer.write(batch.iter().map(|operation| operation.encode(keys)).collect()).await?;
         done += batch.len();
-        on_progress(Progress { done, total });
+        on_progress(Progress::Writing { done, total });
     }
-    report.revision = writer.complete().await?;
-    Ok(report)
+    Ok(Written { report, replaces: Some(replaces) })
 }
 
 /// The revision of `last_updated`, if a reader finds there what is present now.
