@@ -326,7 +326,8 @@ async fn a_save_tells_whom_it_waits_for() {
     let tree = samplers("node-2");
     let (saved, ()) = tokio::join!(store.save("orion", &tree, |progress| tell.send(progress).unwrap()), async {
         let owner = "process 4711 on node-9".to_owned();
-        assert_eq!(told.recv().await, Some(Progress::Waiting { owner }));
+        let first = timeout(DEADLINE, told.recv()).await.expect("progress in time");
+        assert_eq!(first, Some(Progress::Waiting { owner }));
         client.delete("/maestro/orion/save-lock", None).await.unwrap();
     });
     assert_eq!(saved.unwrap().added, tree.len());

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use maestro::cli::{self, LogLevel};
-use maestro::ctrl;
+use maestro::ctrl::{self, Detail};
 
 /// Reads the YAML of an LDMS cluster, checks it and loads it into etcd, from where maestro takes it.
 #[derive(Debug, Parser)]
@@ -29,6 +29,14 @@ struct Arguments {
     /// Only check the YAML: all of its mistakes are shown, each with its place
     #[arg(long, conflicts_with_all = ["generate_config_path", "daemon_name"])]
     check: bool,
+
+    /// Only show the difference with what etcd holds; nothing is written
+    #[arg(long, conflicts_with_all = ["check", "generate_config_path", "daemon_name"])]
+    diff: bool,
+
+    /// With --diff: every key, where else what changes alike is one line
+    #[arg(long, requires = "diff")]
+    verbose: bool,
 
     /// Write a v4 configuration file for each daemon, DIR/DAEMON.conf, with which ldmsd starts without maestro
     #[arg(long, value_name = "DIR")]
@@ -66,7 +74,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 Some(prefix) => prefix.clone(),
                 None => name_of(ldms_config)?,
             };
-            ctrl::load(ldms_config, &prefix, &cli::etcd_options(arguments.cluster.as_deref())?)
+            let etcd = cli::etcd_options(arguments.cluster.as_deref())?;
+            if arguments.diff {
+                let detail = if arguments.verbose { Detail::EveryKey } else { Detail::Folded };
+                return ctrl::diff(ldms_config, &prefix, &etcd, detail);
+            }
+            ctrl::load(ldms_config, &prefix, &etcd)
         }
     }
 }
