@@ -2,6 +2,8 @@
 //!
 //! What differs on purpose is listed with its reason ([`DIFFERENCES`]); whatever is not, fails.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
