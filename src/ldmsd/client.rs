@@ -4,6 +4,7 @@
 //! requests can be in flight. It carries out nothing but the [`ClientSession`]'s wishes.
 
 mod connection;
+mod service;
 mod socket;
 
 use std::fmt;
@@ -301,14 +302,20 @@ async fn establish(
     *phase = ConnectPhase::Connecting;
     let stream = socket::connect(&options.host, &addresses, deadline).await?;
     *phase = ConnectPhase::Authenticating;
+    let method = &options.auth.method;
+    let credential = service::credential(method, &stream).await.map_err(|source| {
+        let domain = options.auth.domain.clone();
+        ClientError::Handshake(SessionError::Auth { domain, source })
+    })?;
     let session = ClientSession::new(SessionOptions {
         auth: options.auth.clone(),
         pid: std::process::id(),
         rail_gn: rand::random(),
         challenge: rand::random(),
+        credential,
     });
     let mut connection = Connection::new(stream, session);
-    let peer = connection.authenticated().await.map_err(|reason| match reason {
+    let peer = connection.authenticated(method).await.map_err(|reason| match reason {
         CloseReason::Session(error) => ClientError::Handshake(error),
         other => ClientError::Closed(other),
     })?;

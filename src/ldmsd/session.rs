@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::SystemTime;
 
-use super::auth::{Auth, AuthError, Handshake, Role};
+use super::auth::{Auth, AuthError, Credentials, Handshake, Role};
 use super::codec::record::{MAX_RECORD_BYTES, MessageKind, UNIDENTIFIED};
 use super::codec::transport::{Directory, Rail};
 use super::codec::{
@@ -30,6 +30,8 @@ pub struct SessionOptions {
     pub rail_gn: u64,
     /// Random and unpredictable: what the daemon has to prove its knowledge of the secret with.
     pub challenge: u64,
+    /// What [`AuthMethod::credential`](super::auth::AuthMethod::credential) made for this connection.
+    pub credential: Option<Vec<u8>>,
 }
 
 /// What has happened on the connection.
@@ -91,10 +93,15 @@ pub enum SessionError {
     #[error("the daemon closed the connection before accepting it: is it an ldmsd with the transport sock?")]
     ClosedBeforeAccepted,
     /// The daemon closed the connection during authentication: the way in which it refuses a client.
-    #[error("the daemon closed the connection during authentication: wrong secret? (authentication domain {domain})")]
+    #[error(
+        "the daemon closed the connection during authentication: {} (authentication domain {domain}, plugin {plugin})",
+        suspicion(plugin)
+    )]
     ClosedDuringAuthentication {
         /// The authentication domain that was used.
         domain: String,
+        /// The plugin of that domain.
+        plugin: &'static str,
     },
     /// The daemon closed the connection.
     #[error("the daemon closed the connection")]
@@ -114,6 +121,15 @@ pub enum SessionError {
     /// The directory of the daemon is larger than anything reasonable.
     #[error("the daemon's directory is larger than {MAX_UNFINISHED_BYTES} bytes")]
     DirectoryTooLarge,
+}
+
+/// Why a daemon that uses this plugin has probably closed the connection: it does not say.
+fn suspicion(plugin: &str) -> &'static str {
+    match plugin {
+        "ovis" => "another secret?",
+        "munge" => "another munge key, or clocks that differ?",
+        _ => "it gives no reason",
+    }
 }
 
 /// One connection, seen from the client.
@@ -146,13 +162,17 @@ enum State {
 impl ClientSession {
     /// A session whose output begins with CONNECT.
     #[must_use]
-    pub fn new(options: SessionOptions) -> ClientSession {
+    pub fn new(mut options: SessionOptions) -> ClientSession {
+        let credential = options.credential.take();
         let method = &options.auth.method;
         let connect = ConnectMessage {
             auth_plugin: method.plugin().to_owned(),
             rail: Some(Rail::single(options.pid, options.rail_gn)),
         };
-        let handshake = method.handshake(Role::Client, options.challenge);
+        let mut handshake = method.handshake(Role::Client, options.challenge);
+        if let Some(credential) = credential {
+            handshake.introduce_with(credential);
+        }
         let mut session = ClientSession {
             state: State::Connecting,
             options,
@@ -178,7 +198,14 @@ impl ClientSession {
     /// The connection is to be closed; the session is of no further use.
     pub fn receive(&mut self, bytes: &[u8], now: SystemTime) -> Result<(), SessionError> {
         self.frames.push(bytes);
-        while let Some(frame) = self.frames.next_frame()? {
+        self.proceed(now)
+    }
+
+    /// Looks at what has arrived; at nothing behind a credential that has yet to be checked.
+    fn proceed(&mut self, now: SystemTime) -> Result<(), SessionError> {
+        while self.handshake.unchecked_credential().is_none()
+            && let Some(frame) = self.frames.next_frame()?
+        {
             match frame.body {
                 FrameBody::Accepted(data) => self.accepted(&data)?,
                 FrameBody::Rejected(data) => return Err(self.rejected(&data)),
@@ -190,13 +217,36 @@ impl ClientSession {
         Ok(())
     }
 
+    /// The daemon's credential, to be checked with the method of the connection; the outcome is for
+    /// [`ClientSession::credential_checked`].
+    #[must_use]
+    pub fn unchecked_credential(&self) -> Option<&[u8]> {
+        self.handshake.unchecked_credential()
+    }
+
+    /// Takes the outcome of checking the daemon's credential, and then looks at what arrived behind it. `now` as for
+    /// [`ClientSession::receive`].
+    ///
+    /// # Errors
+    /// It is not genuine, or could not be checked, or what arrived behind it is wrong: the connection is to be closed.
+    pub fn credential_checked(
+        &mut self,
+        outcome: Result<Credentials, AuthError>,
+        now: SystemTime,
+    ) -> Result<(), SessionError> {
+        self.handshake.checked(outcome.map_err(|source| self.auth_failed(source))?);
+        self.connected_if_content();
+        self.proceed(now)
+    }
+
     /// What the end of the byte stream means at this point.
     #[must_use]
     pub fn end_of_stream(&self) -> SessionError {
         match self.state {
             State::Connecting => SessionError::ClosedBeforeAccepted,
             State::Authenticating(_) => {
-                SessionError::ClosedDuringAuthentication { domain: self.options.auth.domain.clone() }
+                let auth = &self.options.auth;
+                SessionError::ClosedDuringAuthentication { domain: auth.domain.clone(), plugin: auth.method.plugin() }
             }
             State::Connected => SessionError::Closed,
         }
@@ -281,15 +331,17 @@ impl ClientSession {
     }
 
     fn authenticate(&mut self, message: &[u8]) -> Result<(), SessionError> {
-        let reply = self.handshake.receive(message).map_err(|source| {
-            let domain = self.options.auth.domain.clone();
-            SessionError::Auth { domain, source }
-        })?;
+        let reply = self.handshake.receive(message);
+        let reply = reply.map_err(|source| self.auth_failed(source))?;
         if let Some(reply) = reply {
             self.send(&LdmsMessage::Auth(reply));
         }
         self.connected_if_content();
         Ok(())
+    }
+
+    fn auth_failed(&self, source: AuthError) -> SessionError {
+        SessionError::Auth { domain: self.options.auth.domain.clone(), source }
     }
 
     fn connected_if_content(&mut self) {

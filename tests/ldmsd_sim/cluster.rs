@@ -17,6 +17,7 @@ use maestro::ldmsd::status::{ListenerStatus, ProducerStatus};
 use maestro::ldmsd::{Attribute, Command, Numbering, Verb};
 use serde_json::Value;
 
+use crate::support::munged::Munged;
 use crate::support::{FreePort, Process, eventually};
 
 /// For what takes the daemons up to a few seconds: connecting at a full second, lookup, the first update.
@@ -397,6 +398,31 @@ async fn whoever_is_not_root_may_only_look() {
         let client = connect_with(simulation.sampler.number(), method).await.unwrap();
         ask(&client, Command::new(Verb::DaemonStatus)).await;
         assert_eq!(client.request(command(Verb::Load, "meminfo")).await.unwrap().code, code, "uid {uid}");
+    }
+}
+
+#[tokio::test]
+async fn munge_vouches_for_daemons_and_clients() {
+    let Some(munged) = Munged::start().await else { return };
+    let (sampler, aggregator) = (FreePort::reserve(), FreePort::reserve());
+    let files = tempfile::tempdir().unwrap();
+    let yaml = files.path().join("cluster.yaml");
+    let socket = munged.socket().display().to_string();
+    let text = CLUSTER_WITH_SECRET
+        .replace("SAMPLER", &sampler.number().to_string())
+        .replace("AGGREGATOR", &aggregator.number().to_string())
+        .replace("plugin: ovis, conf: SECRET", &format!("plugin: munge, socket: {socket}"));
+    std::fs::write(&yaml, text).unwrap();
+    let simulation = Simulation::with(sampler, aggregator, &["--ldms_config", yaml.to_str().unwrap()]).await;
+    connect_with(simulation.sampler.number(), AuthMethod::None).await.expect_err("nobody vouches");
+    let method = AuthMethod::from_options("munge", &[("socket".to_owned(), socket)].into()).unwrap();
+    let aggregator = connect_with(simulation.aggregator.number(), method).await.unwrap();
+    ask(&aggregator, Command::new(Verb::DaemonStatus)).await;
+    // What follows is for root alone, whom munged knows.
+    if std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(files.path()).unwrap()) == 0 {
+        ask(&aggregator, simulation.add_producer("s1")).await;
+        ask(&aggregator, Command::new(Verb::PrdcrStartRegex).with(Attribute::Regex, ".*")).await;
+        until_state(&aggregator, "s1", "CONNECTED").await;
     }
 }
 

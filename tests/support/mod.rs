@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "every file of tests uses a part of this")]
 
 pub(crate) mod etcd;
+pub(crate) mod munged;
 pub(crate) mod proxy;
 
 use std::fs::File;

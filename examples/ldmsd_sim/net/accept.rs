@@ -102,6 +102,9 @@ async fn reject(mut wire: Wire, reason: &str) -> io::Result<Accepted> {
 /// answer.
 pub(super) async fn authenticate(wire: &mut Wire, method: &AuthMethod, role: Role) -> io::Result<Handshake> {
     let mut handshake = method.handshake(role, rand::random::<u64>() >> 1);
+    if let Some(credential) = method.credential(wire.local_addr()?).map_err(broken)? {
+        handshake.introduce_with(credential);
+    }
     if let Some(message) = handshake.start() {
         wire.send(&LdmsMessage::Auth(message)).await?;
     }
@@ -110,6 +113,10 @@ pub(super) async fn authenticate(wire: &mut Wire, method: &AuthMethod, role: Rol
             Some(LdmsMessage::Auth(message)) => {
                 if let Some(answer) = handshake.receive(&message).map_err(broken)? {
                     wire.send(&LdmsMessage::Auth(answer)).await?;
+                }
+                if let Some(credential) = handshake.unchecked_credential() {
+                    let peer = method.check(credential).map_err(broken)?;
+                    handshake.checked(peer);
                 }
             }
             Some(_) => {}

@@ -1,6 +1,7 @@
 //! A TCP connection that carries LDMS messages.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use maestro::ldmsd::codec::{Frame, FrameBody, FrameDecoder, LdmsMessage};
@@ -31,6 +32,11 @@ impl Wire {
     pub(super) fn new(stream: TcpStream) -> io::Result<Wire> {
         stream.set_nodelay(true)?;
         Ok(Wire { stream, frames: FrameDecoder::new(), received: Vec::with_capacity(1 << 16), next_xid: 1 })
+    }
+
+    /// This end's address.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
     }
 
     /// The next frame, `None` at the end of the stream. Nothing is lost when the future is dropped.

@@ -3,14 +3,21 @@
 //! A [`Handshake`] is one side's part: messages in, messages out, no sockets. All plugins are symmetric,
 //! so the same handshake serves the client and the server; the two differ only in when they are content
 //! ([`Role`]). There is no message that says "approved": a side that is not content closes the connection.
+//!
+//! `munge` alone needs a service of the host, which may block: the handshake is given a credential beforehand
+//! ([`AuthMethod::credential`], [`Handshake::introduce_with`]) and hands out the peer's to be checked
+//! ([`Handshake::unchecked_credential`], [`AuthMethod::check`], [`Handshake::checked`]).
 
+mod munge;
 mod naive;
 mod ovis;
 mod secret;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::num::ParseIntError;
 
+pub use munge::{Munge, MungeError};
 pub use naive::Credentials;
 pub use secret::{Secret, SecretError, SecretFileError};
 
@@ -32,13 +39,15 @@ pub enum AuthMethod {
     Naive(Credentials),
     /// Each side proves that it knows a shared secret (4.3).
     Ovis(Secret),
+    /// Each side has the munged of its host vouch for it (4.4).
+    Munge(Munge),
 }
 
 /// Why an authentication domain cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthConfigError {
     /// A plugin that this program does not speak.
-    #[error("authentication plugin `{0}` is not supported: use none, naive or ovis")]
+    #[error("authentication plugin `{0}` is not supported: use none, naive, ovis or munge")]
     Plugin(String),
     /// A user or group id that is not a number.
     #[error("option {option} of the authentication plugin naive is `{value}`, not a number")]
@@ -53,12 +62,15 @@ pub enum AuthConfigError {
     /// The secret of the plugin `ovis` cannot be had.
     #[error(transparent)]
     Secret(#[from] SecretFileError),
+    /// The plugin `munge` cannot be used on this host.
+    #[error(transparent)]
+    Munge(#[from] MungeError),
 }
 
 impl AuthMethod {
     /// The method that a plugin name and its options stand for: `uid` and `gid` for `naive`, `conf` (the path
-    /// of the secret file) for `ovis`. Without `conf` the places where an ldmsd looks are tried. Reads the
-    /// secret file.
+    /// of the secret file) for `ovis`, `socket` (that of munged) for `munge`. Without `conf` the places where an
+    /// ldmsd looks are tried. Reads the secret file, loads libmunge.
     ///
     /// # Errors
     /// The plugin is unknown, or its options are of no use; the text is for the operator.
@@ -79,6 +91,7 @@ impl AuthMethod {
                 Some(path) => Secret::read(path.as_ref())?,
                 None => Secret::read_default()?,
             })),
+            "munge" => Ok(AuthMethod::Munge(Munge::new(options.get("socket").map(String::as_str))?)),
             other => Err(AuthConfigError::Plugin(other.to_owned())),
         }
     }
@@ -90,6 +103,7 @@ impl AuthMethod {
             AuthMethod::None => "none",
             AuthMethod::Naive(_) => "naive",
             AuthMethod::Ovis(_) => "ovis",
+            AuthMethod::Munge(_) => "munge",
         }
     }
 
@@ -101,7 +115,39 @@ impl AuthMethod {
             AuthMethod::None => Plugin::None,
             AuthMethod::Naive(own) => Plugin::Naive(naive::Naive::new(*own)),
             AuthMethod::Ovis(secret) => Plugin::Ovis(ovis::Ovis::new(role, secret.clone(), challenge)),
+            AuthMethod::Munge(_) => Plugin::Munge(munge::Exchange::default()),
         })
+    }
+
+    /// Whether a handshake needs [`AuthMethod::credential`] and [`AuthMethod::check`], which may block.
+    #[must_use]
+    pub fn needs_service(&self) -> bool {
+        matches!(self, AuthMethod::Munge(_))
+    }
+
+    /// The credential that a handshake introduces itself with on a connection whose own end is `local`; none for the plugins
+    /// that need none. May block.
+    ///
+    /// # Errors
+    /// The service of this host that makes credentials is not there.
+    pub fn credential(&self, local: SocketAddr) -> Result<Option<Vec<u8>>, AuthError> {
+        match self {
+            AuthMethod::Munge(munge) => Ok(Some(munge.credential(local)?)),
+            AuthMethod::None | AuthMethod::Naive(_) | AuthMethod::Ovis(_) => Ok(None),
+        }
+    }
+
+    /// Who made a peer's credential. May block.
+    ///
+    /// # Errors
+    /// The credential is not genuine, or the service of this host that checks credentials is not there.
+    pub fn check(&self, credential: &[u8]) -> Result<Credentials, AuthError> {
+        match self {
+            AuthMethod::Munge(munge) => Ok(munge.check(credential)?),
+            AuthMethod::None | AuthMethod::Naive(_) | AuthMethod::Ovis(_) => {
+                Err(AuthError::Malformed { plugin: self.plugin() })
+            }
+        }
     }
 }
 
@@ -126,6 +172,9 @@ pub enum AuthError {
         /// The plugin.
         plugin: &'static str,
     },
+    /// MUNGE does not vouch for the peer, or not for us.
+    #[error(transparent)]
+    Munge(#[from] MungeError),
 }
 
 /// One side's part of the authentication of one connection.
@@ -137,9 +186,17 @@ enum Plugin {
     None,
     Naive(naive::Naive),
     Ovis(ovis::Ovis),
+    Munge(munge::Exchange),
 }
 
 impl Handshake {
+    /// Hands over what [`AuthMethod::credential`] has made.
+    pub fn introduce_with(&mut self, credential: Vec<u8>) {
+        if let Plugin::Munge(exchange) = &mut self.0 {
+            exchange.introduce_with(credential);
+        }
+    }
+
     /// The message to send as soon as the connection is accepted, without waiting for the peer.
     #[must_use]
     pub fn start(&self) -> Option<Vec<u8>> {
@@ -147,6 +204,7 @@ impl Handshake {
             Plugin::None => None,
             Plugin::Naive(naive) => Some(naive.introduction()),
             Plugin::Ovis(ovis) => Some(ovis.challenge()),
+            Plugin::Munge(exchange) => exchange.introduction(),
         }
     }
 
@@ -159,6 +217,23 @@ impl Handshake {
             Plugin::None => Err(AuthError::Malformed { plugin: "none" }),
             Plugin::Naive(naive) => naive.receive(message).map(|()| None),
             Plugin::Ovis(ovis) => ovis.receive(message),
+            Plugin::Munge(exchange) => exchange.receive(message).map(|()| None),
+        }
+    }
+
+    /// The credential of the peer that is to be checked before this side can be content.
+    #[must_use]
+    pub fn unchecked_credential(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Plugin::Munge(exchange) => exchange.unchecked(),
+            Plugin::None | Plugin::Naive(_) | Plugin::Ovis(_) => None,
+        }
+    }
+
+    /// Takes note that the peer's credential is genuine, and whose it is.
+    pub fn checked(&mut self, peer: Credentials) {
+        if let Plugin::Munge(exchange) = &mut self.0 {
+            exchange.checked(peer);
         }
     }
 
@@ -169,17 +244,18 @@ impl Handshake {
             Plugin::None => true,
             Plugin::Naive(naive) => naive.peer().is_some(),
             Plugin::Ovis(ovis) => ovis.is_content(),
+            Plugin::Munge(exchange) => exchange.peer().is_some(),
         }
     }
 
     /// Who the peer is, for permission checks; meaningful once this side is content.
     #[must_use]
     pub fn peer(&self) -> Credentials {
+        let nobody = Credentials { uid: Credentials::NOBODY, gid: Credentials::NOBODY };
         match &self.0 {
             Plugin::None | Plugin::Ovis(_) => Credentials { uid: 0, gid: 0 },
-            Plugin::Naive(naive) => {
-                naive.peer().unwrap_or(Credentials { uid: Credentials::NOBODY, gid: Credentials::NOBODY })
-            }
+            Plugin::Naive(naive) => naive.peer().unwrap_or(nobody),
+            Plugin::Munge(exchange) => exchange.peer().unwrap_or(nobody),
         }
     }
 }

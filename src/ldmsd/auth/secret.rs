@@ -44,6 +44,12 @@ pub enum SecretFileError {
         /// Why not.
         source: io::Error,
     },
+    /// The path is not absolute. LDMS refuses such a path.
+    #[error("the path of the secret file, {}, is not absolute", path.display())]
+    Relative {
+        /// The path.
+        path: PathBuf,
+    },
     /// Others may read the file. LDMS refuses such a file.
     #[error("the secret file {} has mode {mode:03o}, which lets others at it: chmod 600 it", path.display())]
     Mode {
@@ -92,8 +98,11 @@ impl Secret {
     /// Reads a secret file.
     ///
     /// # Errors
-    /// The file cannot be read, others may read it, or it holds no secret.
+    /// The path is not absolute, the file cannot be read, others may read it, or it holds no secret.
     pub fn read(path: &Path) -> Result<Secret, SecretFileError> {
+        if !path.is_absolute() {
+            return Err(SecretFileError::Relative { path: path.to_owned() });
+        }
         let cannot_read = |source| SecretFileError::Read { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(cannot_read)?;
         let mode = file.metadata().map_err(cannot_read)?.mode() & 0o777;
@@ -106,13 +115,17 @@ impl Secret {
     }
 
     /// Reads the secret file from where an ldmsd looks when it is not told: the environment variable
-    /// `LDMS_AUTH_FILE`, the home directory, `/etc`. The first that exists counts.
+    /// `LDMS_AUTH_FILE`, which counts whether or not there is such a file; else the first that exists of those in the
+    /// home directory and in `/etc`. (An ldmsd looks below the directory of its installation, too, which is not known
+    /// here.)
     ///
     /// # Errors
     /// As [`Secret::read`], or there is none.
     pub fn read_default() -> Result<Secret, SecretFileError> {
+        if let Some(path) = std::env::var_os("LDMS_AUTH_FILE") {
+            return Secret::read(path.as_ref());
+        }
         let mut places = Vec::new();
-        places.extend(std::env::var_os("LDMS_AUTH_FILE").map(PathBuf::from));
         places.extend(std::env::home_dir().map(|home| home.join(".ldmsauth.conf")));
         places.extend(["/etc/ldmsd/ldmsauth.conf", "/etc/ldmsauth.conf"].map(PathBuf::from));
         match places.iter().find(|path| path.exists()) {
@@ -178,5 +191,7 @@ mod tests {
         assert!(open.unwrap_err().contains("has mode 640"));
         assert_eq!(closed.unwrap(), Secret::parse(b"secretword=correct-horse").unwrap());
         assert!(Secret::read(&path).unwrap_err().to_string().starts_with("cannot read the secret file"));
+        let relative = Secret::read("secret.conf".as_ref()).unwrap_err().to_string();
+        assert_eq!(relative, "the path of the secret file, secret.conf, is not absolute");
     }
 }

@@ -9,7 +9,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::CloseReason;
+use super::service::check;
 use super::socket::acknowledge_at_once;
+use crate::ldmsd::auth::AuthMethod;
 use crate::ldmsd::codec::{Request, Response};
 use crate::ldmsd::session::{ClientSession, DirectoryAnswer, Event, Peer};
 
@@ -58,11 +60,16 @@ impl Connection {
     }
 
     /// Goes through connecting and authenticating.
-    pub(super) async fn authenticated(&mut self) -> Result<Peer, CloseReason> {
+    pub(super) async fn authenticated(&mut self, method: &AuthMethod) -> Result<Peer, CloseReason> {
         loop {
             self.write();
             if let Some(Event::Connected(peer)) = self.session.next_event() {
                 return Ok(peer);
+            }
+            if let Some(credential) = self.session.unchecked_credential() {
+                let outcome = check(method.clone(), credential.to_vec()).await;
+                self.session.credential_checked(outcome, SystemTime::now())?;
+                continue;
             }
             self.ready().await;
             self.read()?;
