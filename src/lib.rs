@@ -35,8 +35,11 @@
 //! - `prdcr_start` connects at a random moment within the first second, drawn for each producer, not at a full second.
 //! - `updtr_add` without an offset makes an updater that ticks at full multiples of its interval: an offset of zero.
 //! - A backslash in a status reply stands for itself: regular expressions come back as they were sent.
-//! - `set_stats` without attributes kills a 4.4 daemon, `start` with interval 0 one of the development head:
-//!   neither is ever sent.
+//! - `set_stats` without attributes kills a 4.4 daemon, `start` with interval 0 any daemon: what kills or harms one is
+//!   never sent ([`ldmsd::hazards`]).
+//! - A command with an invalid regular expression is refused with a code of the expression's compiler, 2 or 8 for
+//!   example, and `start` takes a negative interval without complaint.
+//! - `stream_publish` is answered at once; only `stream_new` never is.
 
 pub mod cli;
 pub mod cluster;

@@ -14,7 +14,7 @@ use maestro::ldmsd::codec::{
 };
 use maestro::ldmsd::session::SessionError;
 use maestro::ldmsd::{
-    Attribute, Client, ClientError, CloseReason, Command, ConnectOptions, Numbering, Request, Response, Verb,
+    Attribute, Client, ClientError, CloseReason, Command, ConnectOptions, Hazard, Numbering, Request, Response, Verb,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -252,6 +252,66 @@ async fn nothing_is_sent_of_commands_of_which_one_does_not_exist() {
     assert_eq!(error.to_string(), "a daemon of the LDMS 4.4 line has no command msg_enable");
     drop(client);
     assert_eq!(daemon.frame().await, None);
+}
+
+fn command(line: &str) -> Command {
+    Command::from_words(line.split(' ')).unwrap()
+}
+
+#[tokio::test]
+async fn what_would_harm_the_daemon_is_not_sent() {
+    let (client, mut daemon) = connected().await;
+    let batch = vec![greeting("x"), command("start name=m interval=0"), greeting("y")];
+    let (place, error) = client.objection(&batch).unwrap();
+    assert_eq!(
+        (place, error.to_string()),
+        (1, "start is not sent with an interval of 0: the daemon dies of it".into())
+    );
+    let error = client.request_all(batch, SOON).await.unwrap_err();
+    assert!(matches!(error, ClientError::Hazard(Hazard::NoInterval { .. })), "{error}");
+    // The connection is as good as before.
+    let (response, ()) = tokio::join!(client.request(greeting("z")), echo(&mut daemon, 1));
+    assert_eq!(response.unwrap().text(), "z");
+}
+
+#[tokio::test]
+async fn a_daemon_is_asked_what_a_hazard_depends_on() {
+    let (client, mut daemon) = connected().await;
+    let (push, add) =
+        (command("updtr_add name=u interval=1s push=true"), command("strgp_add name=p plugin=s schema=m"));
+    for withheld in [&push, &add] {
+        let error = client.request(withheld.clone()).await.unwrap_err();
+        assert!(matches!(error, ClientError::Hazard(_)), "{error}");
+    }
+    let serve = async {
+        let line = daemon.request().await;
+        assert_eq!(line.to_command(Numbering::V45).unwrap().verb, Verb::StrgpPiStats);
+        let unknown = Response { msg_no: line.msg_no, code: 38, attributes: Vec::new() };
+        for record in unknown.encode().records(MAX_RECORD_BYTES) {
+            daemon.send(FrameBody::SendRecv(LdmsMessage::Send(record).encode())).await;
+        }
+        let policies = daemon.request().await;
+        daemon.answer(&policies, r#"[{"name":"another"}]"#).await;
+    };
+    let (survey, ()) = tokio::join!(client.survey(), serve);
+    survey.unwrap();
+    assert!(client.objection(&[push, add]).is_none());
+    assert!(client.objection(&[command("strgp_add name=another plugin=s schema=m")]).is_some());
+}
+
+#[tokio::test]
+async fn whoever_insists_may_send_anything() {
+    let (listener, mut options) = listen().await;
+    options.allow_hazards = true;
+    let (client, mut daemon) = tokio::join!(Client::connect(options), Daemon::accept(&listener, None));
+    let client = client.unwrap();
+    let serve = async {
+        let request = daemon.request().await;
+        assert_eq!(request.to_command(Numbering::V44).unwrap().verb, Verb::SetStats);
+        daemon.answer(&request, "{}").await;
+    };
+    let (response, ()) = tokio::join!(client.request(Command::new(Verb::SetStats)), serve);
+    assert!(response.unwrap().is_ok());
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ mod cluster;
 #[path = "../examples/ldmsd_sim/daemon/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the example uses the rest")]
 mod daemon;
+#[path = "ldmsd_sim/hazards.rs"]
+mod hazards;
 #[path = "../examples/ldmsd_sim/journal.rs"]
 #[allow(dead_code, reason = "the example uses the rest")]
 mod journal;

@@ -1,5 +1,36 @@
 //! An asynchronous client of one ldmsd.
 //!
+//! ```no_run
+//! use maestro::ldmsd::auth::{Auth, AuthMethod, Secret};
+//! use maestro::ldmsd::status::ProducerStatus;
+//! use maestro::ldmsd::{Attribute, Client, Command, ConnectOptions, Verb};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let method = AuthMethod::Ovis(Secret::read("/etc/ldms/secret.conf".as_ref())?);
+//! let auth = Auth { domain: "cluster".into(), method };
+//! let client = Client::connect(ConnectOptions::new("l1-agg-1", 10401, auth)).await?;
+//!
+//! // One command. That the daemon refuses it is no error of the client.
+//! let add = Command::from_words("prdcr_add name=n1 host=n1 port=411 xprt=sock type=active reconnect=5s".split(' '))?;
+//! let answer = client.request(add).await?;
+//! if !answer.is_ok() {
+//!     println!("refused: {} {}", answer.code, answer.text());
+//! }
+//!
+//! // Many at a time; the answers come in the order of the commands.
+//! let status = |name| Command::new(Verb::PrdcrStatus).with(Attribute::Name, name);
+//! let within = std::time::Duration::from_secs(5);
+//! for answer in client.request_all(vec![status("n1"), status("n2")], within).await? {
+//!     for producer in answer.json::<Vec<ProducerStatus>>()? {
+//!         println!("{} is {}", producer.name, producer.state);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What would harm the daemon is not sent: see [`hazards`](super::hazards).
+//!
 //! One task owns the socket and always reads, so that a broken connection is noticed at once and many
 //! requests can be in flight. It carries out nothing but the [`ClientSession`]'s wishes.
 
@@ -10,6 +41,7 @@ mod socket;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,6 +52,7 @@ use self::connection::{Connection, Job};
 use super::auth::Auth;
 use super::codec::{EncodeError, Request, Response};
 use super::command::Command;
+use super::hazards::{Hazard, HazardAt, Known};
 use super::session::{ClientSession, DirectoryAnswer, Peer, SessionError, SessionOptions};
 use super::status::{SetInfo, StatusError};
 use super::verb::Numbering;
@@ -40,14 +73,16 @@ pub struct ConnectOptions {
     pub connect_timeout: Duration,
     /// The time allowed for a [`Client::request`].
     pub request_timeout: Duration,
+    /// Whether to send what is known to harm the daemon, too (see [`hazards`](super::hazards)).
+    pub allow_hazards: bool,
 }
 
 impl ConnectOptions {
-    /// Options with 5 s to connect and 5 s a request.
+    /// Options with 5 s to connect and 5 s a request, for harmless commands only.
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16, auth: Auth) -> ConnectOptions {
         let (connect_timeout, request_timeout) = (Duration::from_secs(5), Duration::from_secs(5));
-        ConnectOptions { host: host.into(), port, auth, connect_timeout, request_timeout }
+        ConnectOptions { host: host.into(), port, auth, connect_timeout, request_timeout, allow_hazards: false }
     }
 }
 
@@ -84,6 +119,9 @@ pub enum ClientError {
     /// The command does not exist for this daemon. Nothing was sent.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The command would harm the daemon. Nothing was sent.
+    #[error(transparent)]
+    Hazard(#[from] Hazard),
     /// The answer did not come in time. The connection is of no further use.
     #[error("no answer to {what} within {}", humantime::format_duration(*.within))]
     Timeout {
@@ -143,6 +181,8 @@ pub enum CloseReason {
 pub struct Client {
     peer: Peer,
     request_timeout: Duration,
+    /// `None` where everything is to be sent.
+    known: Option<Mutex<Known>>,
     jobs: mpsc::Sender<Job>,
     end: watch::Sender<Option<CloseReason>>,
     connection: JoinHandle<()>,
@@ -170,7 +210,8 @@ impl Client {
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
         let end = watch::Sender::new(None);
         let connection = tokio::spawn(connection.run(queue, end.clone()));
-        Ok(Client { peer, request_timeout: options.request_timeout, jobs, end, connection })
+        let known = (!options.allow_hazards).then(|| Mutex::new(Known::new(peer.numbering)));
+        Ok(Client { peer, request_timeout: options.request_timeout, known, jobs, end, connection })
     }
 
     /// The command and attribute numbers that the daemon understands.
@@ -188,7 +229,8 @@ impl Client {
     /// Sends one command and waits for its answer, for at most [`ConnectOptions::request_timeout`].
     ///
     /// # Errors
-    /// The command does not exist for this daemon, or the connection is of no use (any longer).
+    /// The command does not exist for this daemon or would harm it, or the connection is of no use (any longer). That the
+    /// daemon refuses is no error: see [`Response::is_ok`].
     pub async fn request(&self, command: Command) -> Result<Response, ClientError> {
         let mut responses = self.request_all(vec![command], self.request_timeout).await?;
         // One command, one answer.
@@ -196,16 +238,14 @@ impl Client {
     }
 
     /// Sends many commands without waiting in between. The daemon carries them out in their order, and the
-    /// answers come in that order; each may be a refusal. Nothing is sent if one of them cannot be encoded.
+    /// answers come in that order; each may be a refusal. Nothing is sent if one of them cannot be, or would harm the
+    /// daemon.
     ///
     /// # Errors
     /// As for [`Client::request`], with `within` for all of them together. How many commands the daemon has
     /// carried out is then unknown.
     pub async fn request_all(&self, commands: Vec<Command>, within: Duration) -> Result<Vec<Response>, ClientError> {
-        let requests = commands
-            .iter()
-            .map(|command| Request::from_command(command, self.peer.numbering, 0))
-            .collect::<Result<Vec<_>, _>>()?;
+        let requests = self.encode(&commands).map_err(|(_, error)| error)?;
         let deadline = Instant::now() + within;
         let mut answers = Vec::with_capacity(requests.len());
         for (request, command) in requests.into_iter().zip(&commands) {
@@ -218,7 +258,42 @@ impl Client {
         for (answered, command) in answers.into_iter().zip(&commands) {
             responses.push(self.wait(answered, deadline, within, || command.verb.to_string()).await?);
         }
+        if let Some(mut known) = self.known() {
+            commands.iter().zip(&responses).for_each(|(command, response)| known.learn(command, response));
+        }
         Ok(responses)
+    }
+
+    /// The first of some commands that [`Client::request_all`] would not send, by its place from 0, with the reason.
+    #[must_use]
+    pub fn objection(&self, commands: &[Command]) -> Option<(usize, ClientError)> {
+        self.encode(commands).err()
+    }
+
+    /// Asks the daemon what decides whether some commands would harm it, such as `strgp_add` ([`hazards`](super::hazards)).
+    /// Without that, such commands are not sent.
+    ///
+    /// # Errors
+    /// As for [`Client::request`].
+    pub async fn survey(&self) -> Result<(), ClientError> {
+        let questions = self.known().map(|known| known.questions()).unwrap_or_default();
+        self.request_all(questions, self.request_timeout).await.map(|_| ())
+    }
+
+    fn encode(&self, commands: &[Command]) -> Result<Vec<Request>, (usize, ClientError)> {
+        if let Some(known) = self.known() {
+            known.check(commands).map_err(|HazardAt { index, hazard }| (index, hazard.into()))?;
+        }
+        let encode = |(index, command)| {
+            Request::from_command(command, self.peer.numbering, 0).map_err(|error| (index, error.into()))
+        };
+        commands.iter().enumerate().map(encode).collect()
+    }
+
+    /// What is known of the daemon; `None` where it does not matter.
+    fn known(&self) -> Option<MutexGuard<'_, Known>> {
+        // Each change of it is a single assignment, so that a panic elsewhere leaves it whole.
+        self.known.as_ref().map(|known| known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The metric sets that the daemon has now, its own and those that it collects.

@@ -16,7 +16,7 @@ use super::inquiry::{self, Fingerprint, Inquiry};
 use crate::conductor::{DownReason, Event, Observed, Outcome, Scope, Sections, Target};
 use crate::desired::{Change, Subject};
 use crate::ldmsd::auth::{Auth, AuthMethod};
-use crate::ldmsd::{Client, ClientError, CloseReason, Command, ConnectOptions, Numbering, Request, Response, Verb};
+use crate::ldmsd::{Client, ClientError, CloseReason, Command, ConnectOptions, Response, Verb};
 
 /// How agents behave in time.
 #[derive(Debug, Clone)]
@@ -124,12 +124,11 @@ impl Agent {
         let domain = &self.target.auth;
         // Read again at each attempt: an operator may have put the secret right meanwhile.
         let method = AuthMethod::from_options(&domain.plugin, &domain.options)?;
+        let auth = Auth { domain: domain.name.to_string(), method };
         let client = Client::connect(ConnectOptions {
-            host: self.target.host.clone(),
-            port: self.target.port,
-            auth: Auth { domain: domain.name.to_string(), method },
             connect_timeout: self.settings.timeout,
             request_timeout: self.settings.timeout,
+            ..ConnectOptions::new(self.target.host.clone(), self.target.port, auth)
         })
         .await?;
         while !inquiry::is_ready(&client.request(Command::new(Verb::DaemonStatus)).await?) {
@@ -246,27 +245,26 @@ impl Agent {
     ) -> Result<(Vec<Outcome>, Observed, Fingerprint), ClientError> {
         let takes_time = order.changes.iter().any(|change| takes_time(&change.subject));
         let deadline = if takes_time { self.settings.timeout } else { self.settings.probe_deadline };
-        let possible = order.changes.iter().filter(|change| impossible_step(change, client.numbering()).is_none());
+        let impossible: Vec<Option<Outcome>> =
+            order.changes.iter().map(|change| impossible_step(client, change)).collect();
+        let possible = order.changes.iter().zip(&impossible).filter(|(_, impossible)| impossible.is_none());
         let commands: Vec<Command> =
-            possible.flat_map(|change| &change.steps).map(|step| step.command.clone()).collect();
+            possible.flat_map(|(change, _)| &change.steps).map(|step| step.command.clone()).collect();
         let answers = if commands.is_empty() { Vec::new() } else { client.request_all(commands, deadline).await? };
         let mut answers = answers.into_iter();
-        let outcomes = order.changes.iter().map(|change| match impossible_step(change, client.numbering()) {
-            Some(refused) => refused,
-            None => outcome(change, &mut answers),
-        });
+        let outcomes = order.changes.iter().zip(impossible);
+        let outcomes = outcomes.map(|(change, refused)| refused.unwrap_or_else(|| outcome(change, &mut answers)));
         let outcomes = outcomes.collect();
         let (observed, fingerprint) = self.observe(client, &order.scope, deadline).await?;
         Ok((outcomes, observed, fingerprint))
     }
 }
 
-/// The daemon's line of development does not know a command of the change: as good as refused.
-fn impossible_step(change: &Change, numbering: Numbering) -> Option<Outcome> {
-    change.steps.iter().enumerate().find_map(|(step, wanted)| {
-        let error = Request::from_command(&wanted.command, numbering, 0).err()?;
-        Some(Outcome::Refused { step, code: NOT_IMPLEMENTED, text: error.to_string() })
-    })
+/// The daemon's line of development does not know a command of the change, or would suffer from it: as good as refused.
+fn impossible_step(client: &Client, change: &Change) -> Option<Outcome> {
+    let commands: Vec<Command> = change.steps.iter().map(|step| step.command.clone()).collect();
+    let (step, reason) = client.objection(&commands)?;
+    Some(Outcome::Refused { step, code: NOT_IMPLEMENTED, text: reason.to_string() })
 }
 
 /// Plugins and stores open files and devices, which may take longer than a probe is given.

@@ -9,6 +9,7 @@ use regex::Regex;
 
 use super::quantity::{interval_us, size_bytes, size_text};
 use super::request::{Attributes, Outcome, Reply, errno, regular_expression};
+use super::services::SubscriptionKind;
 use super::sets::MetricSet;
 use super::{Action, Daemon, Imitation, SECOND_US};
 
@@ -365,7 +366,7 @@ impl Daemon {
     }
 
     /// Checks a subscription. What is subscribed to does not flow here, and a real aggregator cannot be asked for it either.
-    pub(super) fn prdcr_subscribe(&self, verb: Verb, attributes: &Attributes) -> Outcome {
+    pub(super) fn prdcr_subscribe(&mut self, verb: Verb, attributes: &Attributes) -> Outcome {
         // The text names another verb on a real daemon too.
         let text = attributes.require(Attribute::Regex, "The attribute 'regex' is required by prdcr_stop_regex.")?;
         producer_regex(text)?;
@@ -377,8 +378,27 @@ impl Daemon {
                 Err(Reply::error(errno::EINVAL, text))
             }
             (None, None) => Err(Reply::error(errno::EINVAL, "One of the 'stream' or `msg` attributes is required.")),
-            _ => Ok(Reply::ok()),
+            (stream, _) => {
+                let kind = if stream.is_some() { SubscriptionKind::Stream } else { SubscriptionKind::Messages };
+                if verb == Verb::PrdcrSubscribe {
+                    self.services.subscriptions.push(kind);
+                } else {
+                    self.unsubscribe(kind);
+                }
+                Ok(Reply::ok())
+            }
         }
+    }
+
+    /// Real daemons that have messages die where a message subscription follows the stream subscription that is taken back.
+    fn unsubscribe(&mut self, kind: SubscriptionKind) {
+        let mut later = self.services.subscriptions.iter().skip_while(|subscribed| **subscribed != kind);
+        let mixed = kind == SubscriptionKind::Stream && later.any(|subscribed| *subscribed != kind);
+        if mixed && self.imitation != Imitation::V44 {
+            self.actions
+                .push(Action::Exit { reason: "4.5 and later die of prdcr_unsubscribe of a stream before messages" });
+        }
+        self.services.subscriptions.retain(|subscribed| *subscribed != kind);
     }
 
     pub(super) fn prdcr_status(&self, attributes: &Attributes) -> Outcome {

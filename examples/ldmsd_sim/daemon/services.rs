@@ -17,6 +17,17 @@ pub(super) struct Services {
     endpoints: BTreeSet<String>,
     streams: bool,
     messages: bool,
+    /// Whether it has ever failed to listen on an endpoint.
+    listen_failed: bool,
+    /// The kinds of subscription that producers were given, in order.
+    pub(super) subscriptions: Vec<SubscriptionKind>,
+}
+
+/// What `prdcr_subscribe` can subscribe to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SubscriptionKind {
+    Stream,
+    Messages,
 }
 
 impl Services {
@@ -27,6 +38,8 @@ impl Services {
             endpoints: BTreeSet::new(),
             streams: imitation == Imitation::V44,
             messages: false,
+            listen_failed: false,
+            subscriptions: Vec::new(),
         }
     }
 }
@@ -42,7 +55,8 @@ impl Daemon {
             Verb::AuthDel => self.auth_del(attributes),
             Verb::Listen => self.listen(attributes),
             Verb::Env => Ok(self.env(attributes)),
-            Verb::SetStats => Ok(self.set_stats()),
+            Verb::SetStats => Ok(self.set_stats(attributes)),
+            Verb::XprtStats => Ok(self.xprt_stats()),
             Verb::Exit => {
                 self.actions.push(Action::Exit { reason: "it was told to" });
                 Ok(Reply::ok())
@@ -145,10 +159,23 @@ impl Daemon {
         Reply::ok()
     }
 
-    fn set_stats(&mut self) -> Reply {
+    /// The endpoint of the latest `listen` could not be opened.
+    pub(crate) fn listen_failed(&mut self) {
+        self.services.listen_failed = true;
+    }
+
+    /// The statistics themselves are always empty.
+    fn xprt_stats(&mut self) -> Reply {
+        if self.services.listen_failed && self.imitation != Imitation::V44 {
+            self.actions.push(Action::Exit { reason: "4.5 and later die of xprt_stats after a listen that failed" });
+        }
+        Reply::json("{}")
+    }
+
+    fn set_stats(&mut self, attributes: &Attributes) -> Reply {
         let count = self.directory(0).len();
-        if count == 0 && self.imitation == Imitation::V44 {
-            self.actions.push(Action::Exit { reason: "the 4.4 line dies of set_stats while it has no sets" });
+        if self.imitation == Imitation::V44 && attributes.get(Attribute::Summary).is_none() {
+            self.actions.push(Action::Exit { reason: "the 4.4 line dies of set_stats without summary" });
         }
         Reply::json(format!(
             "{{ \"active_count\": {count},\n \"deleting_count\": 0,\n \"mem_total_kb\": 16384,\n \"mem_free_kb\": 16384,\n \"mem_used_kb\": 0,\n \"set_load\": 0,\n \"compute_time\": 1\n}}"

@@ -371,6 +371,7 @@ impl Core {
                         self.daemon.unprivileged_request(verb, &attributes, now_us)
                     };
                     if verb == Verb::Listen && reply.code == 0 && !self.listens() {
+                        self.daemon.listen_failed();
                         reply = Reply { code: 8, text: Some("Failed to listen".into()), json: false };
                     }
                     reply

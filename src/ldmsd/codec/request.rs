@@ -71,14 +71,6 @@ pub enum EncodeError {
         /// Its attribute.
         attribute: Attribute,
     },
-    /// A command that the daemon would not survive.
-    #[error("a daemon of the LDMS 4.4 line dies of {verb} without the attribute {without}")]
-    Deadly {
-        /// The command.
-        verb: Verb,
-        /// The attribute that makes it harmless.
-        without: Attribute,
-    },
     /// A value that cannot travel.
     #[error("{verb}: the value of {attribute} contains a NUL")]
     Nul {
@@ -99,13 +91,10 @@ impl Request {
     /// which has a few attributes more (`state`); a 4.5 daemon ignores those.
     ///
     /// # Errors
-    /// The daemon has no such command or attribute or would crash, or a value contains a NUL.
+    /// The daemon has no such command or attribute, or a value contains a NUL.
     pub fn from_command(command: &Command, numbering: Numbering, msg_no: u32) -> Result<Request, EncodeError> {
         let verb = command.verb;
         let id = verb.id(numbering).ok_or(EncodeError::Verb(verb))?;
-        if numbering == Numbering::V44 && verb == Verb::SetStats && command.get(Attribute::Summary).is_none() {
-            return Err(EncodeError::Deadly { verb, without: Attribute::Summary });
-        }
         let mut attributes = Vec::with_capacity(command.attributes.len());
         for &(attribute, ref value) in &command.attributes {
             if value.is_empty() && !is_keyword(attribute) {
@@ -319,15 +308,6 @@ mod tests {
         assert_eq!(Request::from_command(&subscribe, Numbering::V44, 1), Err(refused));
         let enable = Command::new(Verb::StreamEnable);
         assert_eq!(Request::from_command(&enable, Numbering::V44, 1), Err(EncodeError::Verb(Verb::StreamEnable)));
-    }
-
-    #[test]
-    fn a_4_4_daemon_is_not_sent_what_crashes_it() {
-        let bare = Command::new(Verb::SetStats);
-        assert!(Request::from_command(&bare, Numbering::V44, 1).is_err());
-        assert!(Request::from_command(&bare, Numbering::V45, 1).is_ok());
-        let harmless = bare.with(Attribute::Summary, true);
-        assert!(Request::from_command(&harmless, Numbering::V44, 1).is_ok());
     }
 
     #[test]
