@@ -1,12 +1,12 @@
 //! The directory of metric sets (the wire specification, section 3.5).
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::field::given;
 use super::json::{StatusError, parse};
 
 /// A metric set of a daemon, its own or one that it collects.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SetInfo {
     /// The name of the set instance.
     pub name: String,
@@ -29,7 +29,8 @@ pub struct SetInfo {
 }
 
 /// Where a daemon has a metric set from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SetOrigin {
     /// It samples the set.
     Local,
@@ -40,7 +41,7 @@ pub enum SetOrigin {
 }
 
 /// How often a metric set is sampled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct UpdateHint {
     /// The time between samples, in microseconds.
     pub interval_us: u64,
