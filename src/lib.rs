@@ -40,6 +40,8 @@
 //! - A command with an invalid regular expression is refused with a code of the expression's compiler, 2 or 8 for
 //!   example, and `start` takes a negative interval without complaint.
 //! - `stream_publish` is answered at once; only `stream_new` never is.
+//! - With `naive` a daemon counts 65534 as its own user, who may do everything, whatever its options say; and that is who
+//!   a client without options is.
 
 pub mod cli;
 pub mod cluster;
