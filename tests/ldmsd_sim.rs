@@ -11,6 +11,8 @@ mod hazards;
 #[path = "../examples/ldmsd_sim/journal.rs"]
 #[allow(dead_code, reason = "the example uses the rest")]
 mod journal;
+#[path = "ldmsd_sim/recorded_clients.rs"]
+mod recorded_clients;
 #[path = "ldmsd_sim/replay.rs"]
 mod replay;
 mod support;

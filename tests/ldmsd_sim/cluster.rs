@@ -24,10 +24,10 @@ use crate::support::{FreePort, Process, eventually};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A simulation of one sampler and one aggregator, in a directory of its own.
-struct Simulation {
+pub(crate) struct Simulation {
     dir: tempfile::TempDir,
     _process: Process,
-    sampler: FreePort,
+    pub(crate) sampler: FreePort,
     aggregator: FreePort,
 }
 
@@ -38,14 +38,14 @@ fn program() -> PathBuf {
 }
 
 impl Simulation {
-    async fn start(version: &str) -> Simulation {
+    pub(crate) async fn start(version: &str) -> Simulation {
         let (sampler, aggregator) = (FreePort::reserve(), FreePort::reserve());
         let daemons = [format!("sampler={}", sampler.endpoint()), format!("aggregator={}", aggregator.endpoint())];
         Simulation::with(sampler, aggregator, &["--version", version, "--daemon", &daemons[0], "--daemon", &daemons[1]])
             .await
     }
 
-    async fn with(sampler: FreePort, aggregator: FreePort, arguments: &[&str]) -> Simulation {
+    pub(crate) async fn with(sampler: FreePort, aggregator: FreePort, arguments: &[&str]) -> Simulation {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Program::new(program());
         command.arg("up").arg("--dir").arg(dir.path()).args(arguments).stdout(Stdio::null());

@@ -9,6 +9,7 @@ pub(crate) mod etcd;
 pub(crate) mod munged;
 pub(crate) mod proxy;
 pub(crate) mod real_ldmsd;
+pub(crate) mod recordings;
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
