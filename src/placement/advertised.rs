@@ -173,7 +173,8 @@ mod tests {
             // Only what others hold can be above the share.
             prop_assert!(most - least <= 1 || after.iter().all(|(name, load)| *load <= least + 1 || *load == held[name]));
 
-            // Somebody gives producers away only when he is left with no less than the others have.
+            // Somebody gives producers away only when he is left with no less than others have whom any were given.
+            let most = after.iter().filter(|(name, load)| **load > held[*name]).map(|(_, load)| *load).max().unwrap_or(0);
             for (producer, owner) in &owners {
                 let before = &current[producer];
                 if held.contains_key(before) && before != owner {
