@@ -1,4 +1,4 @@
-//! The small notations of the field: names, hostlists, intervals, permissions.
+//! The small notations of the field: names, hostlists, intervals, permissions, regular expressions.
 //!
 //! Nothing here knows of LDMS daemons or of YAML; each module parses one notation and prints it back.
 
@@ -6,6 +6,7 @@ pub mod hostlist;
 pub mod interval;
 pub mod name;
 pub mod permission;
+pub mod regex;
 
 pub use interval::Interval;
 pub use name::Name;
