@@ -94,8 +94,8 @@ fn the_users_plugins_are_taken_as_written() {
     assert_eq!(names(cluster.plugins.keys()), ["meminfo", "procstat", "store_csv", "store_sos", "vmstat"]);
     let meminfo = &cluster.plugins[&Name::from("meminfo")];
     let [PluginConfig::Attributes(attributes)] = meminfo.config.as_slice() else { panic!("{meminfo:?}") };
-    assert_eq!(attributes["perm"], "0o777", "not parsed: ldmsd reads it");
-    assert_eq!(attributes["instance"], "${HOSTNAME}/meminfo");
+    assert_eq!(attributes["perm"], ["0o777"], "not parsed: ldmsd reads it");
+    assert_eq!(attributes["instance"], ["${HOSTNAME}/meminfo"]);
     let vmstat = &cluster.plugins[&Name::from("vmstat")];
     assert!(matches!(vmstat.config.as_slice(), [PluginConfig::Line(line)] if line.starts_with("schema=vmstat ")));
     let stores = &cluster.groups[&Name::from("l2-agg")].stores;
@@ -139,7 +139,7 @@ daemons:
   - names: sampler-[1-4]
     hosts: node-[1-2]
     endpoints:
-      - { names: 'sampler-[1-4]-ep[1-2]', ports: '[10001-10002]', maestro_comm: true }
+      - { names: 'sampler-[1-4]-ep[1-2]', ports: '[10001-10004]', maestro_comm: true }
     environment: { A: 1, EMPTY: }
     metric_sets_default_authz: { uid: 0, perm: rw-r--r-- }
     memory: 2GB

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use crate::cluster::Cluster;
 use crate::spec::{self, etcd_file};
@@ -54,5 +54,6 @@ pub fn etcd_options(path: Option<&Path>) -> anyhow::Result<EtcdOptions> {
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    spec::decode(&path.display().to_string(), bytes).map_err(|error| anyhow!("{error}"))
 }

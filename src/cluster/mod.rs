@@ -29,7 +29,7 @@ pub struct Cluster {
     pub daemons: BTreeMap<Name, Daemon>,
     /// The groups of aggregators by their hostlist as written (`l1-agg-[1-3]`).
     pub groups: BTreeMap<Name, AggregatorGroup>,
-    /// The groups of samplers by their hostlist as written.
+    /// The groups of samplers by their hostlist as written; groups of aggregators too, if they advertise themselves.
     pub samplers: BTreeMap<Name, SamplerGroup>,
     /// Plugin instances, of samplers and of stores, by the key that the rest refers to them by.
     pub plugins: BTreeMap<Name, Plugin>,

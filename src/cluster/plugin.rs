@@ -25,14 +25,15 @@ pub struct Plugin {
 pub enum PluginConfig {
     /// `key=value` words as ldmsd takes them.
     Line(String),
-    /// Attributes, to which maestro adds producer, instance and component_id where they are missing.
-    Attributes(BTreeMap<String, String>),
+    /// Attributes with their values, to which maestro adds producer, instance and component_id where they are missing.
+    /// One without a value is a keyword, and one with several is repeated for each of them (ldmsd_yaml_parser(8)).
+    Attributes(BTreeMap<String, Vec<String>>),
 }
 
-/// Samplers with the same plugins.
+/// Samplers with the same plugins, or aggregators that advertise themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SamplerGroup {
-    /// The samplers' daemon names, ordered.
+    /// Their daemon names, ordered.
     pub daemons: Vec<Name>,
     /// Their plugins (keys of [`super::Cluster::plugins`]), in the order of the YAML.
     pub plugins: Vec<Name>,

@@ -304,14 +304,22 @@ fn store_plugin(plugin: &Plugin) -> PluginWanted {
 }
 
 /// `key=value` words: first the defaults, overridden where the attributes have them, then the rest.
-fn words(defaults: &[(&str, &str)], attributes: &BTreeMap<String, String>) -> String {
-    let first = defaults.iter().map(|(key, value)| {
-        let value = attributes.get(*key).map_or(*value, String::as_str);
-        format!("{key}={value}")
+fn words(defaults: &[(&str, &str)], attributes: &BTreeMap<String, Vec<String>>) -> String {
+    let first = defaults.iter().flat_map(|(key, value)| match attributes.get(*key) {
+        Some(values) => assignments(key, values),
+        None => vec![format!("{key}={value}")],
     });
     let is_default = |key: &str| defaults.iter().any(|(default, _)| *default == key);
-    let rest = attributes.iter().filter(|(key, _)| !is_default(key)).map(|(key, value)| format!("{key}={value}"));
+    let rest = attributes.iter().filter(|(key, _)| !is_default(key)).flat_map(|(key, values)| assignments(key, values));
     first.chain(rest).collect::<Vec<_>>().join(" ")
+}
+
+/// An attribute with each of its values, or the keyword alone.
+fn assignments(key: &str, values: &[String]) -> Vec<String> {
+    if values.is_empty() {
+        return vec![key.to_owned()];
+    }
+    values.iter().map(|value| format!("{key}={value}")).collect()
 }
 
 fn add_producer(cluster: &Cluster, producer: &Producer, roles: &Roles, config: &mut DaemonConfig) {

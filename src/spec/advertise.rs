@@ -1,17 +1,18 @@
-//! `advertise`: samplers that announce themselves to aggregators.
+//! `advertise`: daemons that announce themselves to aggregators.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::auth;
 use super::daemons::Daemons;
 use super::diagnostic::Report;
+use super::endpoints::check_transport;
 use super::fields::{Fields, Names, abbreviated};
 use super::yaml::Node;
 use crate::cluster::{Advertiser, AdvertiserTarget, AuthDomain, Daemon, Endpoint};
 use crate::notation::Name;
 
-/// What a sampler group announces, and under which endpoints.
+/// What the daemons of an entry announce, and under which endpoints.
 pub(super) struct Announcement {
     pub(super) advertiser: Advertiser,
     /// The endpoints that are announced.
@@ -19,12 +20,9 @@ pub(super) struct Announcement {
 }
 
 impl Announcement {
-    /// Whether a daemon hears it at one of its endpoints.
-    pub(super) fn reaches(&self, daemon: &Daemon) -> bool {
-        daemon.endpoints.iter().any(|endpoint| {
-            let host = daemon.host_of(endpoint);
-            self.advertiser.targets.iter().any(|target| target.host == host && target.port == endpoint.port)
-        })
+    /// Whether it goes to one of these hosts and ports.
+    pub(super) fn reaches(&self, addresses: &BTreeSet<(&str, u16)>) -> bool {
+        self.advertiser.targets.iter().any(|target| addresses.contains(&(target.host.as_str(), target.port)))
     }
 }
 
@@ -88,8 +86,8 @@ fn announcing(
     announcing.sort();
     announcing.dedup();
     if let Some(stranger) = announcing.iter().find(|name| members.binary_search(name).is_err()) {
-        let help = "list it in the `daemons` of this samplers entry, or advertise it in its own";
-        report.error(names.position, format!("daemon `{stranger}` is not one of the samplers of this entry"), help);
+        let help = "list it in the `daemons` of this entry, or advertise it in its own";
+        report.error(names.position, format!("`{stranger}` is not one of the daemons of this entry"), help);
         return None;
     }
     Some((announcing, endpoints))
@@ -116,14 +114,24 @@ fn read_targets(
     report: &Report<'_>,
     file_exists: &dyn Fn(&Path) -> bool,
 ) -> Option<Vec<AdvertiserTarget>> {
+    if fields.get("hosts").is_none() && fields.get("port").is_none() {
+        let help = "add `to: …`, endpoints of aggregators, or `hosts: …` and `port: …`";
+        report.error(fields.position, "an advertise entry needs somebody to advertise to", help);
+        return None;
+    }
     let hosts = fields.required_names("hosts");
     let port = fields.require("port").and_then(|_| fields.port("port"));
     let xprt = fields.text("xprt").unwrap_or("sock");
+    check_transport(xprt, fields, report);
     let auth = match fields.get("auth") {
         Some(node) => auth::read(node, report, file_exists),
         None => Some(AuthDomain::none()),
     };
     let (hosts, port, auth) = (hosts?, port?, auth?);
+    let copied_bytes = xprt.len() + fields.get("auth").map_or(0, Node::bytes);
+    if !report.afford(hosts.list.len().saturating_mul(copied_bytes), hosts.position) {
+        return None;
+    }
     let target = |host: String| AdvertiserTarget { host, port, xprt: xprt.to_owned(), auth: auth.clone() };
     Some(hosts.list.into_iter().map(target).collect())
 }

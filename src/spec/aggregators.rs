@@ -1,52 +1,82 @@
 //! `aggregators`: groups of daemons, what they collect, and what they subscribe to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use super::advertise::Announcement;
+use super::advertise::{self, Announcement};
 use super::daemons::Daemons;
-use super::diagnostic::{Position, Report, nearest};
-use super::fields::{Fields, Names, abbreviated};
+use super::diagnostic::{Position, Report};
+use super::fields::{Fields, Names, abbreviated, suggestion};
 use super::listeners;
 use super::plugins::{self, PluginTable, PluginUse};
 use super::updaters;
 use super::yaml::Node;
 use crate::cluster::{AggregatorGroup, Producer, ProducerKind, Subscription, SubscriptionSource, Updater};
-use crate::notation::{Interval, Name};
+use crate::notation::Name;
 
 /// Groups of aggregators before their plugins are resolved.
+#[derive(Default)]
 pub(super) struct PendingGroups {
-    pub(super) groups: BTreeMap<Name, AggregatorGroup>,
+    groups: BTreeMap<Name, AggregatorGroup>,
     plugins: BTreeMap<Name, Vec<(PluginUse, Position)>>,
+    /// Endpoints that peers entries of groups say to advertise themselves.
+    advertised: Vec<(Name, Position, Vec<Name>)>,
+    /// What aggregators announce themselves, with the daemons of the entry.
+    pub(super) announcements: Vec<(Name, Vec<Name>, Vec<Announcement>)>,
 }
 
 /// Reads the section, a list of entries. Entries of one hostlist are one group.
 pub(super) fn read_section(
     section: &[Node],
     daemons: &Daemons,
-    announcements: &[&Announcement],
     report: &Report<'_>,
+    file_exists: &dyn Fn(&Path) -> bool,
 ) -> PendingGroups {
-    let mut reader = Reader {
-        daemons,
-        announcements,
-        report,
-        updaters: 0,
-        claimed: BTreeMap::new(),
-        pending: PendingGroups { groups: BTreeMap::new(), plugins: BTreeMap::new() },
-    };
+    let pending = PendingGroups::default();
+    let mut reader = Reader { daemons, report, file_exists, updaters: 0, claimed: BTreeMap::new(), pending };
     for node in section {
         if let Some(fields) = Fields::of(node, "an aggregators entry", report) {
             reader.read_entry(&fields);
         }
     }
-    reader.leave_out_advertised();
     reader.pending
 }
 
 impl PendingGroups {
+    /// Endpoints that announce themselves to a group which listens for them are not connected to as well.
+    pub(super) fn leave_out_advertised(
+        &mut self,
+        daemons: &Daemons,
+        announcements: &[&Announcement],
+        report: &Report<'_>,
+    ) {
+        for (group, position, endpoints) in std::mem::take(&mut self.advertised) {
+            let listener = self.groups.get_mut(&group).and_then(|group| group.listeners.values_mut().next());
+            match listener {
+                Some(listener) => listener.endpoints.extend(endpoints),
+                None => report.error(
+                    position,
+                    format!("the group `{group}` does not listen for daemons that advertise themselves"),
+                    "add `prdcr_listen: [ { name: … } ]` to the group, or write `type: active`",
+                ),
+            }
+        }
+        for group in self.groups.values_mut().filter(|group| !group.listeners.is_empty()) {
+            let listening = group.aggregators.iter().filter_map(|name| daemons.by_name.get(name));
+            let addresses: BTreeSet<(&str, u16)> = listening
+                .flat_map(|daemon| daemon.endpoints.iter().map(|endpoint| (daemon.host_of(endpoint), endpoint.port)))
+                .collect();
+            let heard = announcements.iter().filter(|announcement| announcement.reaches(&addresses));
+            let expected = group.listeners.values().flat_map(|listener| &listener.endpoints);
+            let advertised: BTreeSet<&Name> =
+                heard.flat_map(|announcement| &announcement.endpoints).chain(expected).collect();
+            group.producers.retain(|name, _| !advertised.contains(name));
+        }
+    }
+
     /// Resolves the plugins that run on the aggregators, group after group in the order of their names.
     pub(super) fn resolve(self, table: &mut PluginTable, report: &Report<'_>) -> BTreeMap<Name, AggregatorGroup> {
-        let PendingGroups { mut groups, plugins } = self;
+        let PendingGroups { mut groups, plugins, .. } = self;
         for (name, uses) in plugins {
             let Some(group) = groups.get_mut(&name) else { continue };
             for (plugin, position) in uses {
@@ -64,8 +94,8 @@ impl PendingGroups {
 
 struct Reader<'a> {
     daemons: &'a Daemons,
-    announcements: &'a [&'a Announcement],
     report: &'a Report<'a>,
+    file_exists: &'a dyn Fn(&Path) -> bool,
     /// How many updaters the file has had so far.
     updaters: usize,
     /// The group of each aggregator, and where it is named.
@@ -77,6 +107,8 @@ struct Reader<'a> {
 struct Peers {
     endpoints: Names,
     daemons: Option<Names>,
+    /// Where it says that the endpoints advertise themselves.
+    advertised: Option<Position>,
     template: Producer,
     updaters: Vec<Updater>,
 }
@@ -100,18 +132,32 @@ impl Reader<'_> {
             .iter()
             .filter_map(|node| Some((plugins::read_use(node, self.report)?, node.position)))
             .collect();
+        let advertise = fields.items("advertise");
         fields.refuse_others();
         let Some(names) = names else { return };
 
         let name = Name::from(names.written.as_str());
         let aggregators = self.claim_aggregators(&name, &names);
+        let announcements: Vec<Announcement> = advertise
+            .iter()
+            .filter_map(|node| advertise::read(node, &names, &aggregators, self.daemons, self.report, self.file_exists))
+            .collect();
+        if !announcements.is_empty() {
+            self.pending.announcements.push((name.clone(), aggregators.clone(), announcements));
+        }
         let mut group = self.pending.groups.remove(&name).unwrap_or_default();
         group.aggregators = aggregators;
         group.updaters.extend(updaters);
         group.subscriptions.extend(subscriptions);
         listeners::add(&mut group.listeners, listeners, self.report);
         for peers in peers {
-            self.add_producers(&mut group, peers);
+            match peers.advertised {
+                Some(position) => {
+                    let endpoints = self.daemons.resolve_endpoints(&peers.endpoints, self.report);
+                    self.pending.advertised.push((name.clone(), position, endpoints));
+                }
+                None => self.add_producers(&mut group, peers),
+            }
         }
         self.pending.groups.insert(name.clone(), group);
         self.pending.plugins.entry(name).or_default().extend(plugins);
@@ -134,39 +180,16 @@ impl Reader<'_> {
         aggregators
     }
 
-    /// Endpoints that announce themselves to a group which listens for them are not connected to as well.
-    fn leave_out_advertised(&mut self) {
-        let mut groups = std::mem::take(&mut self.pending.groups);
-        for group in groups.values_mut() {
-            let advertised = self.advertised_to(group);
-            group.producers.retain(|name, _| !advertised.contains(name));
-        }
-        self.pending.groups = groups;
-    }
-
-    /// The endpoints that announce themselves to a group, if it listens.
-    fn advertised_to(&self, group: &AggregatorGroup) -> BTreeSet<Name> {
-        if group.listeners.is_empty() {
-            return BTreeSet::new();
-        }
-        let listening: Vec<_> = group.aggregators.iter().filter_map(|name| self.daemons.by_name.get(name)).collect();
-        let announced = self
-            .announcements
-            .iter()
-            .filter(|announcement| listening.iter().any(|daemon| announcement.reaches(daemon)))
-            .flat_map(|announcement| &announcement.endpoints);
-        let expected = group.listeners.values().flat_map(|listener| &listener.endpoints);
-        announced.chain(expected).cloned().collect()
-    }
-
     fn read_peers(&mut self, node: &Node) -> Option<Peers> {
         let fields = Fields::of(node, "a peers entry", self.report)?;
         let endpoints = fields.required_names("endpoints");
         let daemons = fields.names("daemons");
         let reconnect = fields.require("reconnect").and_then(|_| fields.interval("reconnect"));
-        let kind = match fields.text("type") {
-            Some(word) => read_kind(word, &fields, self.report),
-            None => Some(ProducerKind::Active),
+        let kind = fields.text("type");
+        let advertised = kind.filter(|word| word.eq_ignore_ascii_case(ADVERTISED)).map(|_| fields.position_of("type"));
+        let kind = match kind {
+            Some(word) if advertised.is_none() => read_kind(word, &fields, self.report),
+            _ => Some(ProducerKind::Active),
         };
         let perm = fields.permission("perm");
         let rail = fields.owned_text("rail");
@@ -175,6 +198,11 @@ impl Reader<'_> {
         let cache_ip = fields.boolean("cache_ip");
         let updaters = updaters::read_all(&fields, &mut self.updaters, self.report);
         fields.refuse_others();
+        let endpoints = endpoints.filter(|names| {
+            let copied = [&rail, &quota, &rx_rate].into_iter().flatten().map(String::len).sum::<usize>();
+            let copied = copied + updaters.len() * std::mem::size_of::<Name>();
+            self.report.afford(names.list.len().saturating_mul(copied), names.position)
+        });
         let nobody = Name::from("");
         let template = Producer {
             name: nobody.clone(),
@@ -190,7 +218,7 @@ impl Reader<'_> {
             cache_ip,
             updaters: updaters.iter().map(|updater| updater.name.clone()).collect(),
         };
-        Some(Peers { endpoints: endpoints?, daemons, template, updaters })
+        Some(Peers { endpoints: endpoints?, daemons, advertised, template, updaters })
     }
 
     fn add_producers(&self, group: &mut AggregatorGroup, peers: Peers) {
@@ -245,16 +273,16 @@ fn add_producer(group: &mut AggregatorGroup, producer: Producer) -> bool {
     agree
 }
 
+/// The type of producers that come by advertisement: the group listens, and does not connect.
+const ADVERTISED: &str = "advertised";
+
 fn read_kind(word: &str, fields: &Fields<'_>, report: &Report<'_>) -> Option<ProducerKind> {
     let kinds = [ProducerKind::Active, ProducerKind::Passive, ProducerKind::Bridge];
     let kind = kinds.into_iter().find(|kind| word.eq_ignore_ascii_case(kind.word()));
     if kind.is_none() {
-        let place = fields.get("type").map_or(fields.position, |node| node.position);
-        let help = match nearest(word, kinds.map(ProducerKind::word)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "write `active`, `passive` or `bridge`".into(),
-        };
-        report.error(place, format!("`{word}` is no type of producer"), help);
+        let words = kinds.map(ProducerKind::word).into_iter().chain([ADVERTISED]);
+        let help = suggestion(word, words, "write `active`, `passive`, `bridge` or `advertised`");
+        report.error(fields.position_of("type"), format!("`{word}` is no type of producer"), help);
     }
     kind
 }
@@ -265,12 +293,12 @@ fn read_subscription(node: &Node, report: &Report<'_>) -> Option<Subscription> {
     // ldmsd_yaml_parser(8) calls it msg_tag.
     let tag = fields.text_or_former("message_tag", "msg_tag").map(|tag| SubscriptionSource::MessageTag(tag.into()));
     let channel = fields.owned_text("message_channel").map(SubscriptionSource::MessageChannel);
-    let regex = fields.owned_text("regex").unwrap_or_else(|| ".*".into());
+    let regex = fields.get("regex").map_or(Some(".*".into()), |_| fields.regex("regex"));
     let rx_rate = fields.owned_text("rx_rate");
     fields.refuse_others();
     let mut sources = [stream, tag, channel].into_iter().flatten();
     match (sources.next(), sources.next()) {
-        (Some(source), None) => Some(Subscription { source, regex, rx_rate }),
+        (Some(source), None) => Some(Subscription { source, regex: regex?, rx_rate }),
         (None, _) => {
             let help = "add one of `stream`, `message_tag` and `message_channel`";
             report.error(fields.position, "a subscription needs something to subscribe to", help);
@@ -280,13 +308,5 @@ fn read_subscription(node: &Node, report: &Report<'_>) -> Option<Subscription> {
             report.error(fields.position, "a subscription is to one thing only", "write an entry for each of them");
             None
         }
-    }
-}
-
-/// An interval that must be longer than nothing.
-pub(super) fn check_positive(interval: &Interval, fields: &Fields<'_>, key: &'static str, report: &Report<'_>) {
-    if let Some(us) = interval.us().filter(|us| *us <= 0) {
-        let place = fields.get(key).map_or(fields.position, |node| node.position);
-        report.error(place, format!("`{key}` of {us} us is too short"), "write a time such as `1s`");
     }
 }

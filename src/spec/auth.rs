@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::diagnostic::{Position, Report};
+use super::diagnostic::{Position, Report, nearest};
 use super::fields::{Fields, text_of};
 use super::yaml::{Node, Value};
 use crate::cluster::AuthDomain;
@@ -15,6 +15,7 @@ use crate::notation::Name;
 /// A secret file that is not there is worth a warning only: it may be there on the hosts that need it.
 pub(super) fn read(node: &Node, report: &Report<'_>, file_exists: &dyn Fn(&Path) -> bool) -> Option<AuthDomain> {
     if let Value::Text(plugin) = node.value() {
+        check_plugin(plugin, node.position, report);
         let name = Name::from(plugin.as_str());
         return Some(AuthDomain { name, plugin: plugin.clone(), options: BTreeMap::new() });
     }
@@ -24,6 +25,11 @@ pub(super) fn read(node: &Node, report: &Report<'_>, file_exists: &dyn Fn(&Path)
         report.error(fields.position, "an authentication domain needs `plugin`", "add `plugin: munge`, for example");
         return None;
     };
+    check_plugin(
+        plugin,
+        fields.get("plugin").or(fields.get("name")).map_or(fields.position, |node| node.position),
+        report,
+    );
     let mut options = BTreeMap::new();
     for entry in fields.others() {
         match entry.value.value() {
@@ -44,6 +50,20 @@ pub(super) fn read(node: &Node, report: &Report<'_>, file_exists: &dyn Fn(&Path)
         }
     }
     Some(AuthDomain { name: name.unwrap_or(plugin).into(), plugin: plugin.to_owned(), options })
+}
+
+/// The plugins that come with LDMS. A site may have others of its own, for endpoints that maestro does not use.
+const PLUGINS: [&str; 4] = ["none", "naive", "ovis", "munge"];
+
+fn check_plugin(plugin: &str, position: Position, report: &Report<'_>) {
+    if PLUGINS.contains(&plugin) {
+        return;
+    }
+    let message = format!("LDMS comes with no authentication plugin `{plugin}`");
+    match nearest(plugin, PLUGINS) {
+        Some(near) => report.error(position, message, format!("did you mean `{near}`?")),
+        None => report.warning(position, message, "use `none`, `naive`, `ovis` or `munge`"),
+    }
 }
 
 fn warn_missing(path: &str, position: Position, report: &Report<'_>, file_exists: &dyn Fn(&Path) -> bool) {

@@ -1,14 +1,14 @@
 //! `daemons`: every ldmsd and the endpoints that it listens on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::diagnostic::{Position, Report};
 use super::endpoints::{EndpointEntry, EndpointReader, stretch_or_report};
-use super::fields::{Fields, Names, abbreviated, items_of, suggestion, text_of};
+use super::fields::{Fields, Names, abbreviated, items_of, list_of, suggestion, text_of};
 use super::yaml::{Node, Value};
 use crate::cluster::{AuthDomain, Daemon, Endpoint};
-use crate::notation::{Name, Permission};
+use crate::notation::{Name, Permission, hostlist};
 
 /// The daemons of a cluster, and which endpoint belongs to which.
 #[derive(Default)]
@@ -24,8 +24,10 @@ pub(super) struct Daemons {
 
 impl Daemons {
     /// Reads the section, a list of entries.
-    pub(super) fn read(section: &[Node], report: &Report<'_>, file_exists: &dyn Fn(&Path) -> bool) -> Daemons {
-        let mut daemons = Daemons::default();
+    pub(super) fn read(section: Option<&Node>, report: &Report<'_>, file_exists: &dyn Fn(&Path) -> bool) -> Daemons {
+        let entries = section.and_then(|node| list_of(node, "daemons", report));
+        let mut daemons = Daemons { incomplete: entries.is_none(), ..Daemons::default() };
+        let section = entries.unwrap_or_default();
         for node in section {
             match Fields::of(node, "a daemon entry", report) {
                 Some(fields) => daemons.read_entry(&fields, report, file_exists),
@@ -33,6 +35,7 @@ impl Daemons {
             }
         }
         daemons.warn_of_ambiguous_domains(report);
+        daemons.refuse_shared_addresses(report);
         daemons
     }
 
@@ -76,6 +79,28 @@ impl Daemons {
         }
     }
 
+    /// Two daemons cannot listen on one port of a host.
+    fn refuse_shared_addresses(&self, report: &Report<'_>) {
+        let mut users: HashMap<(&str, u16, &str), (&Daemon, &Endpoint)> = HashMap::new();
+        for daemon in self.by_name.values().filter(|daemon| !daemon.host.is_empty()) {
+            for endpoint in &daemon.endpoints {
+                let address = (daemon.host_of(endpoint), endpoint.port, endpoint.xprt.as_str());
+                let (other, first) = *users.entry(address).or_insert((daemon, endpoint));
+                let Some((_, place)) = self.endpoints.get(&endpoint.name).filter(|_| other.name != daemon.name) else {
+                    continue;
+                };
+                let (host, port, _) = address;
+                let message =
+                    format!("`{}` listens where `{}` does, on port {port} of `{host}`", endpoint.name, first.name);
+                let help = format!(
+                    "give the daemons `{}` and `{}` ports of their own: `ports: \"[…]\"`",
+                    other.name, daemon.name
+                );
+                report.error_once_for(*place, message, help);
+            }
+        }
+    }
+
     fn report_unknown<'c>(
         &self,
         kind: &str,
@@ -89,23 +114,38 @@ impl Daemons {
             [name] => format!("no {kind} is called `{name}`"),
             _ => format!("no {kind}s are called {}", abbreviated(unknown)),
         };
-        let otherwise = format!("define it in the section `daemons` (this is `{}`)", names.written);
-        report.error(names.position, message, suggestion(first, known.map(Name::as_str), &otherwise));
+        let known: Vec<&Name> = known.collect();
+        let series: Vec<&Name> =
+            known.iter().copied().filter(|name| without_digits(name).eq(without_digits(first))).collect();
+        let help = if series.is_empty() {
+            let otherwise = format!("define it in the section `daemons` (this is `{}`)", names.written);
+            suggestion(first, known.into_iter().map(Name::as_str), &otherwise)
+        } else {
+            format!("there are `{}`; define more in the section `daemons`", hostlist::fold(&series))
+        };
+        report.error(names.position, message, help);
     }
 
     fn read_entry(&mut self, fields: &Fields<'_>, report: &Report<'_>, file_exists: &dyn Fn(&Path) -> bool) {
         let names = fields.required_names("names");
         let hosts = fields.required_names("hosts");
-        let endpoints = fields.require("endpoints").map_or(&[][..], items_of);
-        let environment = fields.get("environment").and_then(|node| read_environment(node, report)).unwrap_or_default();
+        let endpoints = fields.require("endpoints").and_then(|node| list_of(node, "endpoints", report));
+        let environment = fields.get("environment");
+        let copied_bytes = environment.map_or(0, Node::bytes);
+        let environment = environment.and_then(|node| read_environment(node, report)).unwrap_or_default();
         let stream_enable = fields.boolean("stream_enable");
         let msg_enable = fields.boolean("msg_enable");
         let options = read_options(fields, report);
-        let Some(names) = names else {
+        let copied_bytes = copied_bytes + options.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        let Some(names) =
+            names.filter(|names| report.afford(names.list.len().saturating_mul(copied_bytes), names.position))
+        else {
             self.incomplete = true;
             return;
         };
 
+        self.incomplete |= endpoints.is_none();
+        let endpoints = endpoints.unwrap_or_default();
         let entries = EndpointReader { names: &names, report, file_exists }.read_all(endpoints);
         self.incomplete |= entries.len() < endpoints.len();
         for entry in &entries {
@@ -156,6 +196,10 @@ impl Daemons {
     }
 }
 
+fn without_digits(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().filter(|byte| !byte.is_ascii_digit())
+}
+
 /// Reports names that others have already, with the place of the first of these.
 fn report_taken(kind: &str, taken: &[(Name, Position)], position: Position, report: &Report<'_>) {
     let Some((_, first)) = taken.first() else { return };
@@ -172,12 +216,24 @@ fn partition(names: &Names, is_known: impl Fn(&Name) -> bool) -> (Vec<Name>, Vec
     names.list.iter().map(|name| Name::from(name.as_str())).partition(is_known)
 }
 
+/// A mapping, or a list of mappings and of texts `NAME=value`.
 fn read_environment(node: &Node, report: &Report<'_>) -> Option<BTreeMap<String, String>> {
-    let fields = Fields::of(node, "the environment", report)?;
     let mut environment = BTreeMap::new();
-    for entry in fields.others().filter(|entry| entry.value.value() != &Value::Absent) {
-        let value = text_of(&entry.value, &entry.key, report)?;
-        environment.insert(entry.key.clone(), value.to_owned());
+    for item in items_of(node) {
+        if let Value::Text(text) = item.value() {
+            let Some((name, value)) = text.split_once('=') else {
+                let message = format!("`{text}` is no variable with a value");
+                report.error(item.position, message, "write `NAME: value`, or `- NAME=value` in a list");
+                return None;
+            };
+            environment.insert(name.trim().to_owned(), value.to_owned());
+            continue;
+        }
+        let fields = Fields::of(item, "the environment", report)?;
+        for entry in fields.others().filter(|entry| entry.value.value() != &Value::Absent) {
+            let value = text_of(&entry.value, &entry.key, report)?;
+            environment.insert(entry.key.clone(), value.to_owned());
+        }
     }
     Some(environment)
 }

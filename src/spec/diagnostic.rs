@@ -1,6 +1,7 @@
 //! What is wrong with a file, where, and what to write instead.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -44,33 +45,23 @@ pub struct Diagnostic {
     pub position: Position,
     /// What is wrong.
     pub message: String,
-    /// The offending line.
+    /// The offending line, of a very long one the part around the place.
     pub excerpt: String,
+    /// The column at which the excerpt begins.
+    pub excerpt_column: usize,
     /// What to write instead.
     pub help: Option<String>,
 }
-
-/// The longest part of a line that is shown, in characters.
-const EXCERPT_COLUMNS: usize = 160;
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Position { line, column } = self.position;
         write!(f, "{}:{line}:{column}: {}: {}", self.file, self.severity, self.message)?;
         if !self.excerpt.is_empty() {
-            // Of a very long line, the part around the place.
-            let skipped = if column > EXCERPT_COLUMNS { column - EXCERPT_COLUMNS / 2 } else { 0 };
-            let shown: String = self
-                .excerpt
-                .chars()
-                .skip(skipped)
-                .take(EXCERPT_COLUMNS)
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect();
             let number = line.to_string();
             let gutter = " ".repeat(number.len());
-            let indent = " ".repeat(column.saturating_sub(1 + skipped));
-            write!(f, "\n {number} | {}\n {gutter} | {indent}^", shown.trim_end())?;
+            let indent = " ".repeat(column.saturating_sub(self.excerpt_column));
+            write!(f, "\n {number} | {}\n {gutter} | {indent}^", self.excerpt)?;
         }
         if let Some(help) = &self.help {
             write!(f, "\n help: {help}")?;
@@ -79,6 +70,22 @@ impl fmt::Display for Diagnostic {
     }
 }
 
+/// The longest part of a line that is shown, in characters.
+const EXCERPT_COLUMNS: usize = 160;
+
+/// Of a line with more bytes nothing is shown: nobody wrote it by hand, and looking for the place takes time.
+const MAX_LINE_BYTES: usize = 64 << 10;
+
+/// A message or help with more characters is cut in the middle.
+const MAX_MESSAGE_CHARS: usize = 600;
+
+/// The most diagnostics of one file; whoever has more has a program to mend.
+const MAX_DIAGNOSTICS: usize = 1_000;
+
+/// The most text that one file may stand for once its hostlists are expanded, in bytes: some ten times as much as a
+/// cluster of 30 000 daemons has.
+const MAX_EXPANDED_BYTES: usize = 512 << 20;
+
 /// Collects the diagnostics of one file.
 ///
 /// All readers of the file share one; none of them stops at the first error.
@@ -86,16 +93,62 @@ pub(super) struct Report<'t> {
     file: Arc<str>,
     lines: Vec<&'t str>,
     diagnostics: RefCell<Vec<Diagnostic>>,
+    said: RefCell<HashSet<(Position, String)>>,
+    expanded_bytes: Cell<usize>,
+    /// What may be shown of a line where the file may hold a secret.
+    harmless: Option<fn(&str) -> &str>,
 }
 
 impl<'t> Report<'t> {
     pub(super) fn new(file: &str, text: &'t str) -> Report<'t> {
-        Report { file: file.into(), lines: text.lines().collect(), diagnostics: RefCell::default() }
+        Report {
+            file: file.into(),
+            lines: text.lines().collect(),
+            diagnostics: RefCell::default(),
+            said: RefCell::default(),
+            expanded_bytes: Cell::new(0),
+            harmless: None,
+        }
+    }
+
+    /// The report of a file that may hold secrets; `harmless` gives the beginning of a line that may be shown.
+    pub(super) fn secretive(file: &str, text: &'t str, harmless: fn(&str) -> &str) -> Report<'t> {
+        Report { harmless: Some(harmless), ..Report::new(file, text) }
+    }
+
+    /// Whether the file may hold secrets.
+    pub(super) fn is_secretive(&self) -> bool {
+        self.harmless.is_some()
+    }
+
+    /// Whether so much more text may be made of the file; reported where it may not.
+    pub(super) fn afford(&self, bytes: usize, position: Position) -> bool {
+        let expanded = self.expanded_bytes.get().saturating_add(bytes);
+        let affordable = expanded <= MAX_EXPANDED_BYTES;
+        if affordable {
+            self.expanded_bytes.set(expanded);
+        } else if self.expanded_bytes.replace(usize::MAX) != usize::MAX {
+            // Said once, for whatever comes after is no better.
+            self.error(position, "with this the hostlists of the file stand for too much text", "check their ranges");
+        }
+        affordable
+    }
+
+    /// Whether the file stands for more text than it may.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.expanded_bytes.get() == usize::MAX
     }
 
     /// Notes an error, with what to write instead.
     pub(super) fn error(&self, position: Position, message: impl Into<String>, help: impl Into<String>) {
         self.add(Severity::Error, position, message.into(), help.into());
+    }
+
+    /// Notes an error unless its place has one already: for a mistake that shows once for each name of a hostlist.
+    pub(super) fn error_once_for(&self, position: Position, message: impl Into<String>, help: impl Into<String>) {
+        if !self.diagnostics.borrow().iter().any(|diagnostic| diagnostic.position == position) {
+            self.error(position, message, help);
+        }
     }
 
     /// Notes a warning, with what to write instead.
@@ -107,7 +160,11 @@ impl<'t> Report<'t> {
     /// stand there as it reads (an alias, an escape, several lines).
     pub(super) fn within(&self, position: Position, text: &str, offset: usize) -> Position {
         let Some(before) = text.get(..offset) else { return position };
-        let line: Vec<char> = self.line(position.line).chars().collect();
+        let line = self.line(position.line);
+        if line.len() > MAX_LINE_BYTES {
+            return position;
+        }
+        let line: Vec<char> = line.chars().collect();
         let mut start = position.column - 1;
         if line.get(start) == Some(&'&') {
             let anchor = line[start..].iter().take_while(|c| !c.is_whitespace()).count();
@@ -136,37 +193,76 @@ impl<'t> Report<'t> {
     }
 
     fn add(&self, severity: Severity, position: Position, message: String, help: String) {
-        let diagnostic = Diagnostic {
+        let mut diagnostics = self.diagnostics.borrow_mut();
+        if diagnostics.len() > MAX_DIAGNOSTICS {
+            return;
+        }
+        let (mut message, mut help) = (shortened(message), shortened(help));
+        if diagnostics.len() == MAX_DIAGNOSTICS {
+            message = format!("there are further mistakes than these {MAX_DIAGNOSTICS}");
+            help = "mend these first".into();
+        }
+        // A value that several places share through an alias is read, and found wrong, several times.
+        if !self.said.borrow_mut().insert((position, message.clone())) {
+            return;
+        }
+        let (excerpt, excerpt_column) = self.excerpt(position);
+        diagnostics.push(Diagnostic {
             severity,
             file: Arc::clone(&self.file),
             position,
             message,
-            excerpt: self.line(position.line).to_owned(),
+            excerpt,
+            excerpt_column,
             help: Some(help).filter(|help| !help.is_empty()),
-        };
-        // A value that several places share through an alias is read, and found wrong, several times.
-        let mut diagnostics = self.diagnostics.borrow_mut();
-        if !diagnostics.contains(&diagnostic) {
-            diagnostics.push(diagnostic);
-        }
+        });
     }
+
+    /// The part of a line around a place, and the column at which it begins.
+    fn excerpt(&self, position: Position) -> (String, usize) {
+        let mut line = self.line(position.line);
+        if let Some(harmless) = self.harmless {
+            line = harmless(line);
+        }
+        if line.len() > MAX_LINE_BYTES {
+            return (String::new(), 1);
+        }
+        let column = position.column;
+        let skipped = if column > EXCERPT_COLUMNS { column - EXCERPT_COLUMNS / 2 } else { 0 };
+        let shown = line.chars().skip(skipped).take(EXCERPT_COLUMNS);
+        let shown: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
+        (shown.trim_end().to_owned(), skipped + 1)
+    }
+}
+
+/// The text without its middle where it is very long.
+fn shortened(text: String) -> String {
+    let length = text.chars().count();
+    if length <= MAX_MESSAGE_CHARS {
+        return text;
+    }
+    let half = MAX_MESSAGE_CHARS / 2;
+    text.chars().take(half).chain(['…']).chain(text.chars().skip(length - half)).collect()
 }
 
 /// The candidate that `word` was probably meant to be.
 pub(crate) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let limit = (word.chars().count() / 3).clamp(1, 3);
+    let word: Vec<char> = word.to_lowercase().chars().collect();
+    let limit = (word.len() / 3).clamp(1, 3);
     candidates
         .into_iter()
-        .map(|candidate| (edit_distance(word, candidate, limit), candidate))
-        .filter_map(|(distance, candidate)| Some((distance?, candidate)))
+        .filter_map(|candidate| Some((edit_distance(&word, candidate, limit)?, candidate)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters must be inserted, deleted, replaced or swapped with their neighbour to turn one word into the
-/// other, regardless of case; `None` where it is more than `limit`.
-fn edit_distance(left: &str, right: &str, limit: usize) -> Option<usize> {
-    let left: Vec<char> = left.to_lowercase().chars().collect();
+/// How many letters must be inserted, deleted, replaced or swapped with their neighbour to turn one word, in lower case,
+/// into the other, regardless of case; `None` where it is more than `limit`.
+fn edit_distance(left: &[char], right: &str, limit: usize) -> Option<usize> {
+    // Beginnings and ends of words of very different lengths need not be looked at.
+    if right.len() + limit < left.len() {
+        return None;
+    }
     let right: Vec<char> = right.to_lowercase().chars().collect();
     if left.len().abs_diff(right.len()) > limit {
         return None;
@@ -182,6 +278,9 @@ fn edit_distance(left: &str, right: &str, limit: usize) -> Option<usize> {
                 distance = distance.min(before_last[j - 1] + 1);
             }
             row.push(distance);
+        }
+        if row.iter().min() > Some(&limit) {
+            return None;
         }
         before_last = std::mem::replace(&mut last, row);
     }
@@ -212,6 +311,25 @@ mod tests {
         let lines: Vec<&str> = printed.lines().collect();
         assert_eq!(lines[1].find('x'), lines[2].find('^'));
         assert!(lines[1].len() < 200, "{printed}");
+    }
+
+    #[test]
+    fn a_line_that_nobody_wrote_is_not_shown_and_a_message_is_short() {
+        let text = "x".repeat(10 << 20);
+        let report = Report::new("f", &text);
+        report.error(Position { line: 1, column: 5_000_000 }, format!("`{text}`"), "");
+        assert!(report.into_diagnostics()[0].to_string().len() < 1_000);
+    }
+
+    #[test]
+    fn nobody_is_shown_ten_thousand_mistakes() {
+        let report = Report::new("f", "");
+        for line in 1..=10_000 {
+            report.error(Position { line, column: 1 }, "m", "");
+        }
+        let diagnostics = report.into_diagnostics();
+        assert_eq!(diagnostics.len(), 1_001);
+        assert!(diagnostics[1_000].message.contains("further mistakes"));
     }
 
     #[test]

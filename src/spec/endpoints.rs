@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::auth;
 use super::diagnostic::{Position, Report};
-use super::fields::{Fields, Names, abbreviated, parse_port};
+use super::fields::{Fields, Names, abbreviated, parse_port, suggestion};
 use super::yaml::Node;
 use crate::cluster::{AuthDomain, Endpoint};
 use crate::notation::Name;
@@ -43,13 +43,18 @@ impl EndpointReader<'_> {
             None => Some(AuthDomain::none()),
         };
         fields.refuse_others();
-        if maestro_comm && xprt != "sock" {
-            let place = fields.get("xprt").map_or(fields.position, |node| node.position);
+        check_transport(xprt, fields, self.report);
+        if maestro_comm && TRANSPORTS.contains(&xprt) && xprt != "sock" {
+            let place = fields.position_of("xprt");
             let message = format!("maestro speaks to daemons over `sock` only, not over `{xprt}`");
             self.report.error(place, message, "set `maestro_comm: false` here and give the daemons a `sock` endpoint");
         }
 
         let (names, (ports_written, ports), auth) = (names?, ports?, auth?);
+        let copied_bytes = xprt.len() + fields.get("auth").map_or(0, Node::bytes);
+        if !self.report.afford(names.list.len().saturating_mul(copied_bytes), names.position) {
+            return None;
+        }
         let (daemons, count) = (self.names.list.len(), names.list.len());
         if !count.is_multiple_of(daemons) {
             report_uneven(("endpoints", &names), ("daemons", self.names), names.position, self.report);
@@ -95,6 +100,17 @@ impl EndpointReader<'_> {
             }
         }
         Some((written, ports))
+    }
+}
+
+/// What LDMS can be built to speak.
+const TRANSPORTS: [&str; 4] = ["sock", "rdma", "ugni", "fabric"];
+
+/// An endpoint or a target needs a transport that LDMS has.
+pub(super) fn check_transport(xprt: &str, fields: &Fields<'_>, report: &Report<'_>) {
+    if !TRANSPORTS.contains(&xprt) {
+        let help = suggestion(xprt, TRANSPORTS, "write `sock`, `rdma`, `ugni` or `fabric`");
+        report.error(fields.position_of("xprt"), format!("LDMS has no transport `{xprt}`"), help);
     }
 }
 

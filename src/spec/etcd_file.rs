@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::diagnostic::{Diagnostic, Report};
+use super::diagnostic::{Diagnostic, Report, nearest};
 use super::fields::{Fields, items_of};
 use super::yaml::{self, Entry, Node, Value};
 
@@ -57,12 +57,10 @@ impl fmt::Debug for EtcdConfig {
 /// `members` and `maestro_members` may be repeated, each time with further members.
 #[must_use]
 pub fn read(file_name: &str, text: &str) -> (Option<EtcdConfig>, Vec<Diagnostic>) {
-    let report = Report::new(file_name, text);
+    let report = Report::secretive(file_name, text, harmless);
     let config = yaml::parse(text, &report).and_then(|root| read_document(&root, &report));
     let config = config.filter(|_| !report.has_errors());
-    let mut diagnostics = report.into_diagnostics();
-    hide_passwords(&mut diagnostics);
-    (config, diagnostics)
+    (config, report.into_diagnostics())
 }
 
 fn read_document(root: &Node, report: &Report<'_>) -> Option<EtcdConfig> {
@@ -81,6 +79,10 @@ fn read_document(root: &Node, report: &Report<'_>) -> Option<EtcdConfig> {
         password: fields.owned_text("password"),
     };
     fields.refuse_others();
+    if config.members.is_empty() && !report.has_errors() {
+        let help = "add `- host: …` for each member of etcd";
+        report.error(fields.position_of("members"), "`members` names no member of etcd", help);
+    }
     for (one, other, set) in [
         ("cert", "key", (config.cert.is_some(), config.key.is_some())),
         ("user", "password", (config.user.is_some(), config.password.is_some())),
@@ -134,13 +136,30 @@ fn read_members(nodes: &[Node], default_port: u16, report: &Report<'_>) -> Vec<M
     members
 }
 
-/// A line that is shown must not show the password that stands in it.
-fn hide_passwords(diagnostics: &mut [Diagnostic]) {
-    for diagnostic in diagnostics {
-        if diagnostic.excerpt.to_lowercase().contains("pass") {
-            diagnostic.excerpt.clear();
+/// The part of a line up to the first key whose value may be a secret: any key that is not near a known harmless one.
+/// Nothing of a line without a key, which may belong to the key above it.
+fn harmless(line: &str) -> &str {
+    let mut shown = 0;
+    for (colon, _) in line.match_indices(':') {
+        let word_begin =
+            line[..colon].trim_end().rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+        let word = line[word_begin..colon].trim_end().trim_matches(['"', '\'']);
+        if HARMLESS.contains(&word) || nearest(word, HARMLESS).is_some() {
+            shown = line.len();
+        } else if !is_number(word) || shown == 0 {
+            return line[..word_begin].trim_end();
         }
     }
+    &line[..shown]
+}
+
+/// The keys whose values may be shown.
+const HARMLESS: [&str; 11] =
+    ["cluster", "members", "maestro_members", "host", "port", "ca", "ca_cert", "cert", "cert_key", "key", "user"];
+
+/// Part of an address, such as `::1` or `[fe80::2]:2379`.
+fn is_number(word: &str) -> bool {
+    word.chars().all(|c| c.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

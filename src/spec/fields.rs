@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use super::diagnostic::{Position, Report, nearest};
 use super::yaml::{Entry, Node, Value};
-use crate::notation::{Interval, Permission, hostlist};
+use crate::notation::{Interval, Permission, hostlist, regex};
 
 /// The keys of a mapping.
 pub(super) struct Fields<'d> {
@@ -17,8 +17,13 @@ pub(super) struct Fields<'d> {
     what: &'static str,
     entries: Vec<&'d Entry>,
     asked: RefCell<Vec<&'static str>>,
+    /// Keys that have been reported as misspelt.
+    slips: RefCell<Vec<&'d str>>,
     report: &'d Report<'d>,
 }
+
+/// What a name takes in memory besides its text, roughly.
+const NAME_BYTES: usize = 48;
 
 /// Names that an operator wrote as a hostlist.
 pub(super) struct Names {
@@ -51,7 +56,14 @@ impl<'d> Fields<'d> {
             }
             entries.push(group[0]);
         }
-        Some(Fields { position: node.position, what, entries, asked: RefCell::default(), report })
+        Some(Fields {
+            position: node.position,
+            what,
+            entries,
+            asked: RefCell::default(),
+            slips: RefCell::default(),
+            report,
+        })
     }
 
     /// The value of a key, `None` where it is missing or empty.
@@ -61,10 +73,36 @@ impl<'d> Fields<'d> {
         Some(&self.entries[index].value).filter(|node| node.value() != &Value::Absent)
     }
 
+    /// The value of a key, or of a key that is so near that it must be meant: then the slip is reported, and what the
+    /// key says is not missed by the rest of the file.
+    pub(super) fn get_or_slip(&self, key: &'static str) -> Option<&'d Node> {
+        let value = self.get(key);
+        if value.is_some() || self.has(key) {
+            return value;
+        }
+        let joined = |entry: &&&Entry| entry.key.strip_prefix(key).is_some_and(|rest| rest.starts_with(' '));
+        if let Some(entry) = self.entries.iter().find(joined).filter(|entry| entry.value.value() == &Value::Absent) {
+            let message = format!("a colon is missing behind `{key}`");
+            self.report.error(entry.key_position, message, format!("write `{key}: …`"));
+            self.slips.borrow_mut().push(&entry.key);
+            return None;
+        }
+        let slip = self.entries.iter().find(|entry| nearest(&entry.key, [key]).is_some())?;
+        self.report_slip(slip, key);
+        self.slips.borrow_mut().push(&slip.key);
+        Some(&slip.value).filter(|node| node.value() != &Value::Absent)
+    }
+
+    /// Where the value of a key stands, or the mapping where there is none.
+    pub(super) fn position_of(&self, key: &'static str) -> Position {
+        self.get(key).map_or(self.position, |node| node.position)
+    }
+
     /// The value of a key that must be there.
     pub(super) fn require(&self, key: &'static str) -> Option<&'d Node> {
-        let value = self.get(key);
-        if value.is_none() {
+        let value = self.get_or_slip(key);
+        let slipped = |slip: &&str| slip.starts_with(key) || nearest(slip, [key]).is_some();
+        if value.is_none() && !self.slips.borrow().iter().any(slipped) {
             self.report.error(self.position, format!("{} needs `{key}`", self.what), format!("add `{key}: …`"));
         }
         value
@@ -114,6 +152,11 @@ impl<'d> Fields<'d> {
         port
     }
 
+    /// A regular expression.
+    pub(super) fn regex(&self, key: &'static str) -> Option<String> {
+        regex_of(self.get(key)?, key, self.report)
+    }
+
     /// A hostlist, or a sequence of them.
     pub(super) fn names(&self, key: &'static str) -> Option<Names> {
         names_of(self.get(key)?, key, self.report)
@@ -125,12 +168,13 @@ impl<'d> Fields<'d> {
 
     /// The items of a value that is a sequence or one item alone; none where the key is missing.
     pub(super) fn items(&self, key: &'static str) -> &'d [Node] {
-        self.get(key).map_or(&[], items_of)
+        self.get(key).and_then(|node| list_of(node, key, self.report)).unwrap_or_default()
     }
 
     /// The keys that were not asked for.
     pub(super) fn others(&self) -> impl Iterator<Item = &'d Entry> {
-        self.entries.iter().copied().filter(|entry| !self.asked.borrow().contains(&entry.key.as_str()))
+        let known = |key: &str| self.asked.borrow().contains(&key) || self.slips.borrow().contains(&key);
+        self.entries.iter().copied().filter(move |entry| !known(&entry.key))
     }
 
     /// Reports a key that was not asked for: an error where it is probably a slip of the pen.
@@ -150,10 +194,14 @@ impl<'d> Fields<'d> {
         let near = nearest(&entry.key, asked.iter().copied())
             .filter(|near| entry.key.len().abs_diff(near.len()) <= limit && !self.has(near));
         if let Some(near) = near {
-            let message = format!("unknown key `{}` of {}", entry.key, self.what);
-            self.report.error(entry.key_position, message, format!("did you mean `{near}`?"));
+            self.report_slip(entry, near);
         }
         near.is_some()
+    }
+
+    fn report_slip(&self, entry: &Entry, near: &str) {
+        let message = format!("unknown key `{}` of {}", entry.key, self.what);
+        self.report.error(entry.key_position, message, format!("did you mean `{near}`?"));
     }
 
     fn has(&self, key: &str) -> bool {
@@ -168,6 +216,22 @@ pub(super) fn items_of(node: &Node) -> &[Node] {
         Value::Absent => &[],
         Value::Text(_) | Value::Map(_) => std::slice::from_ref(node),
     }
+}
+
+/// The items of a value as [`items_of`], unless they stand in a mapping of names, which is reported.
+pub(super) fn list_of<'n>(node: &'n Node, key: &str, report: &Report<'_>) -> Option<&'n [Node]> {
+    if let Value::Map(entries) = node.value() {
+        let is_mapping = |entry: &Entry| matches!(entry.value.value(), Value::Map(_));
+        if let Some(first) = entries.first().filter(|_| entries.iter().all(is_mapping)) {
+            let help = format!(
+                "write each entry as an item of the list, with `- ` before its first key, not below `{}:`",
+                first.key
+            );
+            report.error(first.key_position, format!("`{key}` must be a list"), help);
+            return None;
+        }
+    }
+    Some(items_of(node))
 }
 
 pub(super) fn text_of<'n>(node: &'n Node, what: &str, report: &Report<'_>) -> Option<&'n str> {
@@ -189,6 +253,19 @@ pub(super) fn interval_of(node: &Node, what: &str, report: &Report<'_>) -> Optio
     interval.map_err(|error| report.error(node.position, format!("`{what}`: {error}"), error.help())).ok()
 }
 
+/// A regular expression in which nothing is found that no daemon takes.
+pub(super) fn regex_of(node: &Node, what: &str, report: &Report<'_>) -> Option<String> {
+    let text = text_of(node, what, report)?;
+    match regex::check(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(error) => {
+            let position = report.within(node.origin(), text, error.offset);
+            report.error(position, format!("{error} in the regular expression `{text}`"), error.fault.help());
+            None
+        }
+    }
+}
+
 pub(super) fn names_of(node: &Node, what: &str, report: &Report<'_>) -> Option<Names> {
     let mut names = Names { written: String::new(), list: Vec::new(), position: node.position };
     let mut sound = true;
@@ -197,11 +274,18 @@ pub(super) fn names_of(node: &Node, what: &str, report: &Report<'_>) -> Option<N
             sound = false;
             continue;
         };
+        if report.is_exhausted() {
+            return None;
+        }
         match hostlist::expand(text) {
-            Ok(list) => names.list.extend(list),
+            Ok(list) => {
+                sound &= report.afford(list.iter().map(|name| name.len() + NAME_BYTES).sum(), item.position);
+                names.list.extend(list);
+            }
             Err(error) => {
-                let position = report.within(item.position, text, error.offset);
-                report.error(position, format!("`{what}`: {error} in `{text}`"), error.fault.help());
+                // Where it is written: an alias of it is no further mistake.
+                let position = report.within(item.origin(), text, error.offset);
+                report.error(position, format!("{error} in `{text}`"), error.fault.help());
                 sound = false;
             }
         }

@@ -14,26 +14,30 @@ mod advertise;
 mod aggregators;
 mod auth;
 mod daemons;
+mod encoding;
 mod endpoints;
 mod fields;
 mod listeners;
 pub(crate) mod plugins;
 mod samplers;
+mod schedule;
 mod stores;
+mod syntax;
 mod updaters;
 mod yaml;
 
 use std::path::Path;
 
 pub use diagnostic::{Diagnostic, Position, Severity};
+pub use encoding::decode;
 
 use crate::cluster::Cluster;
 use advertise::Announcement;
 use daemons::Daemons;
 use diagnostic::Report;
-use fields::{Fields, items_of};
+use fields::{Fields, items_of, list_of};
 use plugins::PluginTable;
-use yaml::{Node, Value};
+use yaml::{Entry, Node, Value};
 
 /// Reads an LDMS YAML. The cluster is there if no diagnostic is an error.
 ///
@@ -63,19 +67,25 @@ fn read_document(root: &Node, report: &Report<'_>, file_exists: &dyn Fn(&Path) -
         report.error(root.position, "the file is empty", "define the daemons of the cluster: `daemons: …`");
         return None;
     }
+    let root = &join_repeated(root, report);
     let fields = Fields::of(root, "an LDMS configuration", report)?;
+    // A section whose name is misspelt is read all the same, so that what refers to it is no further error.
+    let section = |key| fields.get_or_slip(key);
+    let items = |key| section(key).and_then(|node| list_of(node, key, report)).unwrap_or_default();
     let daemons = fields.require("daemons");
-    let aggregators = fields.items("aggregators");
-    let samplers = fields.get("samplers");
-    let plugins = fields.get("plugins");
-    let stores = fields.get("stores");
+    let (aggregators, samplers) = (items("aggregators"), section("samplers"));
+    let (plugins, stores) = (section("plugins"), section("stores"));
     fields.refuse_others();
 
-    let daemons = Daemons::read(daemons.map_or(&[][..], items_of), report, file_exists);
+    let daemons = Daemons::read(daemons, report, file_exists);
     let mut table = PluginTable::new(plugins.map(|node| plugins::read_section(node, report)).unwrap_or_default());
-    let sampler_groups = samplers::read_section(samplers.map_or(&[][..], items_of), &daemons, report, file_exists);
+    let mut sampler_groups = samplers::read_section(items("samplers"), &daemons, report, file_exists);
+    let mut groups = aggregators::read_section(aggregators, &daemons, report, file_exists);
+    for (group, members, announcements) in groups.announcements.drain(..) {
+        samplers::add_announcements(&mut sampler_groups, group, members, announcements);
+    }
     let announcements: Vec<&Announcement> = samplers::announcements(&sampler_groups).collect();
-    let groups = aggregators::read_section(aggregators, &daemons, &announcements, report);
+    groups.leave_out_advertised(&daemons, &announcements, report);
     let samplers_resolved = samplers::resolve(sampler_groups, &mut table, report);
     let mut groups = groups.resolve(&mut table, report);
     if let Some(stores) = stores {
@@ -91,6 +101,27 @@ fn read_document(root: &Node, report: &Report<'_>, file_exists: &dyn Fn(&Path) -
     }
     let plugins = table.into_plugins();
     Some(Cluster { daemons: daemons.by_name, groups, samplers: samplers_resolved, plugins })
+}
+
+/// The document with the sections that are there twice, which is reported, in one: what refers to them is no further
+/// error.
+fn join_repeated(root: &Node, report: &Report<'_>) -> Node {
+    let Value::Map(entries) = root.value() else { return root.clone() };
+    let mut joined: Vec<Entry> = Vec::new();
+    for entry in entries {
+        let Some(earlier) = joined.iter_mut().find(|earlier| earlier.key == entry.key) else {
+            joined.push(entry.clone());
+            continue;
+        };
+        let message = format!("the section `{}` is here twice, first at line {}", entry.key, earlier.key_position.line);
+        report.error(entry.key_position, message, "write all of its entries in one");
+        let both = match (earlier.value.value(), entry.value.value()) {
+            (Value::Map(some), Value::Map(more)) => Value::Map([some.as_slice(), more].concat()),
+            _ => Value::List([items_of(&earlier.value), items_of(&entry.value)].concat()),
+        };
+        earlier.value = Node::new(earlier.value.position, both);
+    }
+    Node::new(root.position, Value::Map(joined))
 }
 
 /// Diagnostics one below the other, as they are shown to an operator.

@@ -1,12 +1,13 @@
 //! Plugin instances: the section `plugins`, and the plugins that samplers and stores define in place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::diagnostic::{Position, Report};
 use super::fields::{Fields, suggestion, text_of};
+use super::schedule;
 use super::yaml::{Node, Value};
 use crate::cluster::{Plugin, PluginConfig};
-use crate::notation::Name;
+use crate::notation::{Interval, Name, Permission};
 
 /// A plugin where it is used: by name, or defined in place.
 #[derive(Clone)]
@@ -22,6 +23,12 @@ pub(super) enum PluginUse {
 pub(crate) struct PluginTable {
     plugins: BTreeMap<Name, Plugin>,
     users: BTreeMap<Name, BTreeSet<Name>>,
+    /// The instances on each daemon.
+    instances: BTreeSet<(Name, Name)>,
+    /// Of the plugins by the name that they ask for and what they are, the key.
+    keys: HashMap<(Name, String), Name>,
+    /// The last number that was put behind a name.
+    numbers: HashMap<Name, u32>,
 }
 
 /// Two plugins that would be instances of one name on one daemon.
@@ -34,16 +41,16 @@ pub(crate) struct Clash {
 impl PluginTable {
     /// The plugins of the section `plugins`, not used by anyone yet.
     pub(crate) fn new(defined: BTreeMap<Name, Plugin>) -> PluginTable {
-        PluginTable { plugins: defined, users: BTreeMap::new() }
+        let keys = defined.iter().map(|(key, plugin)| ((key.clone(), content(plugin)), key.clone())).collect();
+        PluginTable { plugins: defined, keys, ..PluginTable::default() }
     }
 
     /// Notes that daemons use a plugin of the section; `false` where there is none of that name.
     pub(crate) fn use_named(&mut self, key: &Name, daemons: &[Name]) -> bool {
-        let known = self.plugins.contains_key(key);
-        if known {
-            self.users.entry(key.clone()).or_default().extend(daemons.iter().cloned());
-        }
-        known
+        let Some(plugin) = self.plugins.get(key) else { return false };
+        let instance = plugin.instance.clone();
+        self.note_users(key, &instance, daemons);
+        true
     }
 
     /// Takes a plugin that is defined where it is used, and gives it a key.
@@ -52,22 +59,30 @@ impl PluginTable {
     /// is `name@2`, `name@3`, …; on daemons that have both the instance is called so too.
     pub(crate) fn add_inline(&mut self, mut plugin: Plugin, daemons: &[Name]) -> Name {
         let wanted = plugin.instance.clone();
-        let mut key = wanted.clone();
-        for number in 2_u32.. {
-            match self.plugins.get(&key) {
-                Some(other) if same_but_for_instance(other, &plugin) => break,
-                Some(_) => key = format!("{wanted}@{number}").into(),
-                None => {
-                    if self.is_instance_on(&wanted, daemons) {
-                        plugin.instance = key.clone();
-                    }
-                    self.plugins.insert(key.clone(), plugin);
-                    break;
-                }
-            }
+        let content = content(&plugin);
+        if let Some(key) = self.keys.get(&(wanted.clone(), content.clone())).cloned() {
+            let instance = self.plugins.get(&key).map_or(wanted, |plugin| plugin.instance.clone());
+            self.note_users(&key, &instance, daemons);
+            return key;
         }
-        self.users.entry(key.clone()).or_default().extend(daemons.iter().cloned());
+        let mut key = wanted.clone();
+        while self.plugins.contains_key(&key) {
+            let number = self.numbers.entry(wanted.clone()).or_insert(1);
+            *number += 1;
+            key = format!("{wanted}@{number}").into();
+        }
+        if daemons.iter().any(|daemon| self.instances.contains(&(wanted.clone(), daemon.clone()))) {
+            plugin.instance = key.clone();
+        }
+        self.note_users(&key, &plugin.instance, daemons);
+        self.keys.insert((wanted, content), key.clone());
+        self.plugins.insert(key.clone(), plugin);
         key
+    }
+
+    fn note_users(&mut self, key: &Name, instance: &Name, daemons: &[Name]) {
+        self.instances.extend(daemons.iter().map(|daemon| (instance.clone(), daemon.clone())));
+        self.users.entry(key.clone()).or_default().extend(daemons.iter().cloned());
     }
 
     /// The first two plugins that are in each other's way.
@@ -96,18 +111,12 @@ impl PluginTable {
     pub(crate) fn into_plugins(self) -> BTreeMap<Name, Plugin> {
         self.plugins
     }
-
-    fn is_instance_on(&self, instance: &Name, daemons: &[Name]) -> bool {
-        self.users.iter().any(|(key, users)| {
-            self.plugins.get(key).is_some_and(|plugin| plugin.instance == *instance)
-                && daemons.iter().any(|daemon| users.contains(daemon))
-        })
-    }
 }
 
-fn same_but_for_instance(left: &Plugin, right: &Plugin) -> bool {
-    (&left.plugin, &left.interval, &left.offset, &left.config)
-        == (&right.plugin, &right.interval, &right.offset, &right.config)
+/// What a plugin is, apart from the name of its instance, as a text that equal plugins share.
+fn content(Plugin { plugin, interval, offset, config, .. }: &Plugin) -> String {
+    let us = |time: &Option<Interval>| time.as_ref().map(Interval::to_string);
+    format!("{:?}", (plugin, us(interval), us(offset), config))
 }
 
 /// Reads the section: a mapping of instance names, or a list of plugins with their names.
@@ -165,18 +174,19 @@ pub(super) fn resolve(
 fn read_plugin(node: &Node, instance: Option<&str>, report: &Report<'_>) -> Option<Plugin> {
     let fields = Fields::of(node, "a plugin", report)?;
     let (name, library) = (fields.text("name"), fields.text("plugin"));
-    let interval = fields.interval("interval");
-    let offset = fields.interval("offset");
+    let (interval, offset) = schedule::read(&fields, report);
     let config = fields.items("config").iter().filter_map(|item| read_config(item, report)).collect();
-    fields.refuse_others();
-    if let Some(us) = interval.as_ref().and_then(crate::notation::Interval::us).filter(|us| *us <= 0) {
-        let place = fields.get("interval").map_or(fields.position, |node| node.position);
-        report.error(place, format!("an interval of {us} us is too short"), "write how often to sample, such as `1s`");
-    }
     let Some(instance) = instance.or(name).or(library) else {
-        report.error(fields.position, "a plugin needs `name`", "add `name: meminfo`, for example");
+        match fields.others().next().filter(|entry| matches!(entry.value.value(), Value::Map(_))) {
+            Some(entry) => {
+                let help = format!("write `name: {}` and the rest on the same level, or no `-` before it", entry.key);
+                report.error(entry.key_position, "a plugin in a list needs `name`", help);
+            }
+            None => report.error(fields.position, "a plugin needs `name`", "add `name: meminfo`, for example"),
+        }
         return None;
     };
+    fields.refuse_others();
     let plugin = library.or(name).unwrap_or(instance).to_owned();
     Some(Plugin { instance: instance.into(), plugin, interval, offset, config })
 }
@@ -187,8 +197,25 @@ fn read_config(node: &Node, report: &Report<'_>) -> Option<PluginConfig> {
     }
     let fields = Fields::of(node, "a plugin configuration", report)?;
     let mut attributes = BTreeMap::new();
-    for entry in fields.others().filter(|entry| entry.value.value() != &Value::Absent) {
-        attributes.insert(entry.key.clone(), text_of(&entry.value, &entry.key, report)?.to_owned());
+    for entry in fields.others() {
+        let values = match entry.value.value() {
+            Value::Absent => Vec::new(),
+            Value::List(items) => {
+                let values = items.iter().map(|item| text_of(item, &entry.key, report).map(str::to_owned));
+                values.collect::<Option<Vec<String>>>()?
+            }
+            Value::Text(_) | Value::Map(_) => vec![text_of(&entry.value, &entry.key, report)?.to_owned()],
+        };
+        let values = if entry.key == "perm" { values.into_iter().map(octal).collect() } else { values };
+        attributes.insert(entry.key.clone(), values);
     }
     Some(PluginConfig::Attributes(attributes))
+}
+
+/// A permission in letters as digits, since plugins know only these; everything else as it is written.
+fn octal(text: String) -> String {
+    match Permission::parse(&text) {
+        Ok(permission) if !text.starts_with(|c: char| c.is_ascii_digit()) => permission.to_string(),
+        _ => text,
+    }
 }

@@ -1,6 +1,6 @@
 //! `samplers`: which plugins run on which daemons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::advertise::{self, Announcement};
@@ -45,6 +45,11 @@ pub(super) fn read_section(
         let mut members = daemons.resolve(&names, report);
         members.sort();
         members.dedup();
+        // The table of plugins has an entry for each of them on each daemon.
+        let entries = members.len().saturating_mul(plugins.len());
+        if !report.afford(entries.saturating_mul(std::mem::size_of::<Name>()), names.position) {
+            continue;
+        }
         let announcements: Vec<Announcement> = advertise
             .iter()
             .filter_map(|item| advertise::read(item, &names, &members, daemons, report, file_exists))
@@ -58,6 +63,21 @@ pub(super) fn read_section(
         group.announcements.extend(announcements);
     }
     groups
+}
+
+/// Adds what the daemons of a group announce, be they samplers or aggregators.
+pub(super) fn add_announcements(
+    groups: &mut PendingGroups,
+    group: Name,
+    members: Vec<Name>,
+    announcements: Vec<Announcement>,
+) {
+    let pending = groups.entry(group).or_insert_with(|| PendingGroup {
+        daemons: members,
+        plugins: Vec::new(),
+        announcements: Vec::new(),
+    });
+    pending.announcements.extend(announcements);
 }
 
 /// Everything that the samplers announce.
@@ -75,13 +95,15 @@ pub(super) fn resolve(
     let mut resolved = BTreeMap::new();
     for (name, pending) in groups {
         let mut plugins: Vec<Name> = Vec::new();
+        let mut listed: BTreeSet<Name> = BTreeSet::new();
         for (plugin, position) in &pending.plugins {
             let Some(key) = plugins::resolve(plugin, *position, &pending.daemons, table, report) else { continue };
-            if plugins.contains(&key) {
+            if !listed.insert(key.clone()) {
                 report.error(*position, format!("plugin `{key}` is listed twice for `{name}`"), "list it once");
                 continue;
             }
-            if table.get(&key).is_some_and(|plugin| plugin.interval.is_none()) {
+            // Where there are errors the interval may be one of them.
+            if !report.has_errors() && table.get(&key).is_some_and(|plugin| plugin.interval.is_none()) {
                 let message = format!("plugin `{key}` has no interval: it is configured, but not started");
                 report.warning(*position, message, "add `interval: 1s` to the plugin to sample every second");
             }

@@ -67,7 +67,7 @@ fn read(node: &Node, key: Option<&str>, report: &Report<'_>) -> Option<(Names, P
         plugin: Name::from(""),
         container: fields.owned_text("container"),
         schema: fields.owned_text("schema"),
-        regex: fields.owned_text("regex"),
+        regex: fields.regex("regex"),
         decomposition: fields.text_or_former("decomposition", "decomp").map(str::to_owned),
         flush: fields.interval("flush"),
         perm: fields.permission("perm"),
@@ -77,11 +77,32 @@ fn read(node: &Node, key: Option<&str>, report: &Report<'_>) -> Option<(Names, P
         report.error(fields.position, "a store needs `name`", "add `name: …`, or write `stores` as a mapping of names");
         return None;
     }
-    if policy.schema.is_none() && policy.regex.is_none() {
-        let message = format!("store `{}` does not say what to store", policy.name);
-        report.error(fields.position, message, "add `schema: …`, or `regex: …` with a decomposition");
-    }
+    check_selection(&policy, &fields, report);
     Some((daemons?, PendingPolicy { policy, plugin: plugin?, position: fields.position }))
+}
+
+/// Every ldmsd wants one of `schema` and `regex`, and a decomposition with the latter.
+fn check_selection(policy: &StoragePolicy, fields: &Fields<'_>, report: &Report<'_>) {
+    let (schema, regex) = (fields.get("schema"), fields.get("regex"));
+    match (schema, regex) {
+        (None, None) => {
+            let message = format!("store `{}` does not say what to store", policy.name);
+            report.error(fields.position, message, "add `schema: …`, or `regex: …` with a decomposition");
+        }
+        (Some(_), Some(regex)) => {
+            let message = format!("store `{}` has both `schema` and `regex`", policy.name);
+            report.error(regex.position, message, "keep one of them; `regex` needs a `decomposition`");
+        }
+        (None, Some(regex)) if policy.decomposition.is_none() => {
+            let message = format!("store `{}` has a `regex`, but no decomposition", policy.name);
+            report.error(
+                regex.position,
+                message,
+                "add `decomposition: …`, the path of its configuration, or write `schema`",
+            );
+        }
+        _ => {}
+    }
 }
 
 /// The groups that a store's daemons are. A group stores alike on all of its aggregators, since any of them may come

@@ -1,11 +1,11 @@
 //! `updaters`: how often which sets are fetched.
 
-use super::aggregators::check_positive;
 use super::diagnostic::{Position, Report};
-use super::fields::{Fields, suggestion, text_of};
+use super::fields::{Fields, regex_of, suggestion, text_of};
+use super::schedule;
 use super::yaml::{Node, Value};
 use crate::cluster::{MatchField, SetMatch, Updater, UpdaterMode};
-use crate::notation::Name;
+use crate::notation::{Name, hostlist};
 
 /// Reads the updaters of a peers or prdcr_listen entry and numbers them on from `count`.
 pub(super) fn read_all(fields: &Fields<'_>, count: &mut usize, report: &Report<'_>) -> Vec<Updater> {
@@ -22,16 +22,15 @@ pub(super) fn read_all(fields: &Fields<'_>, count: &mut usize, report: &Report<'
 fn read(node: &Node, name: Name, report: &Report<'_>) -> Option<Updater> {
     let fields = Fields::of(node, "an updater", report)?;
     let mode = read_mode(&fields, report);
-    let interval = fields.require("interval").and_then(|_| fields.interval("interval"));
-    let offset = fields.interval("offset");
+    fields.require("interval");
+    let (interval, offset) = schedule::read(&fields, report);
     let perm = fields.permission("perm");
-    let producers: Vec<String> = fields.items("producers").iter().filter_map(|item| read_regex(item, report)).collect();
+    let producers: Vec<String> =
+        fields.items("producers").iter().flat_map(|item| read_producers(item, report)).collect();
     let producers = if producers.is_empty() { vec![".*".to_owned()] } else { producers };
     let sets = fields.items("sets").iter().filter_map(|item| read_set_match(item, report)).collect();
     fields.refuse_others();
-    let interval = interval?;
-    check_positive(&interval, &fields, "interval", report);
-    Some(Updater { name, mode: mode?, interval, offset, perm, producers, sets })
+    Some(Updater { name, mode: mode?, interval: interval?, offset, perm, producers, sets })
 }
 
 /// `mode: push`; also ldmsd's own way to say it: `push: onchange`, `auto_interval: true`.
@@ -66,15 +65,28 @@ fn read_mode_word(word: &str, position: Position, report: &Report<'_>) -> Option
     }
 }
 
+/// A regular expression, or a hostlist: one that names several producers becomes an expression for each.
+fn read_producers(node: &Node, report: &Report<'_>) -> Vec<String> {
+    if let Value::Text(text) = node.value() {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_:/".contains(c);
+        let plain = text.chars().all(|c| is_name(c) || "[,] ".contains(c));
+        let names = if plain { hostlist::expand(text).unwrap_or_default() } else { Vec::new() };
+        if names.len() > 1 && report.afford(names.iter().map(String::len).sum(), node.position) {
+            return names.iter().map(|name| format!("^{name}$")).collect();
+        }
+    }
+    read_regex(node, report).into_iter().collect()
+}
+
 /// A regular expression, alone or as `regex: …`.
 fn read_regex(node: &Node, report: &Report<'_>) -> Option<String> {
     if let Value::Map(_) = node.value() {
         let fields = Fields::of(node, "a regular expression", report)?;
-        let regex = fields.require("regex").and_then(|_| fields.owned_text("regex"));
+        let regex = fields.require("regex").and_then(|node| regex_of(node, "regex", report));
         fields.refuse_others();
         return regex;
     }
-    text_of(node, "regex", report).map(str::to_owned)
+    regex_of(node, "regex", report)
 }
 
 fn read_set_match(node: &Node, report: &Report<'_>) -> Option<SetMatch> {
@@ -83,14 +95,13 @@ fn read_set_match(node: &Node, report: &Report<'_>) -> Option<SetMatch> {
         return Some(SetMatch { regex, field: MatchField::Instance });
     };
     let fields = Fields::of(node, "an entry of `sets`", report)?;
-    let regex = fields.require("regex").and_then(|_| fields.owned_text("regex"));
+    let regex = fields.require("regex").and_then(|node| regex_of(node, "regex", report));
     let field = match fields.text("field") {
         None | Some("inst" | "instance") => Some(MatchField::Instance),
         Some("schema") => Some(MatchField::Schema),
         Some(word) => {
-            let place = fields.get("field").map_or(fields.position, |node| node.position);
             let help = suggestion(word, ["inst", "schema"], "write `inst` or `schema`");
-            report.error(place, format!("sets have no field `{word}` to match"), help);
+            report.error(fields.position_of("field"), format!("sets have no field `{word}` to match"), help);
             None
         }
     };

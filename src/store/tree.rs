@@ -8,10 +8,19 @@ use std::collections::BTreeMap;
 /// Keys and values. Keys are relative to the prefix of the cluster, without a leading slash.
 pub type Tree = BTreeMap<String, String>;
 
-/// A key that is a value and a branch at once.
+/// The most steps of a key that are read: more than any cluster has, and few enough to walk the tree by recursion.
+const MAX_DEPTH: usize = 100;
+
+/// Keys that are no tree.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the key `{0}` has a value and also keys below it")]
-pub struct TreeError(pub String);
+pub enum TreeError {
+    /// A key that is a value and a branch at once.
+    #[error("the key `{0}` has a value and also keys below it")]
+    ValueAndBranch(String),
+    /// A key with so many steps that it is none of ours.
+    #[error("the key `{0}` has more than {MAX_DEPTH} steps")]
+    TooDeep(String),
+}
 
 /// A tree whose paths are taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +35,9 @@ pub(crate) enum Node {
 pub(crate) fn unflatten(tree: &Tree) -> Result<Node, TreeError> {
     let mut root = BTreeMap::new();
     for (key, value) in tree {
+        if key.matches('/').count() >= MAX_DEPTH {
+            return Err(TreeError::TooDeep(key.chars().take(200).collect()));
+        }
         let mut steps: Vec<String> = key.split('/').map(unescape).collect();
         // A split has at least one piece.
         let last = steps.pop().unwrap_or_default();
@@ -33,12 +45,12 @@ pub(crate) fn unflatten(tree: &Tree) -> Result<Node, TreeError> {
         for step in steps {
             match branch.entry(step).or_insert_with(|| Node::Branch(BTreeMap::new())) {
                 Node::Branch(below) => branch = below,
-                Node::Leaf(_) => return Err(TreeError(key.clone())),
+                Node::Leaf(_) => return Err(TreeError::ValueAndBranch(key.clone())),
             }
         }
         // Two keys can be the same path where one of them is not escaped as we do.
         if branch.insert(last, Node::Leaf(value.clone())).is_some() {
-            return Err(TreeError(key.clone()));
+            return Err(TreeError::ValueAndBranch(key.clone()));
         }
     }
     Ok(Node::Branch(root))
@@ -137,10 +149,16 @@ mod tests {
     fn a_value_with_keys_below_it_is_an_error() {
         for keys in [["a", "a/b"], ["a/b", "a/b/c"]] {
             let tree: Tree = keys.iter().map(|key| ((*key).into(), "x".into())).collect();
-            assert_eq!(unflatten(&tree), Err(TreeError(keys[1].into())));
+            assert_eq!(unflatten(&tree), Err(TreeError::ValueAndBranch(keys[1].into())));
         }
         let between: Tree = ["a", "a-", "a/b"].iter().map(|key| ((*key).into(), "x".into())).collect();
         assert!(unflatten(&between).is_err());
+    }
+
+    #[test]
+    fn a_key_of_very_many_steps_is_an_error() {
+        let tree: Tree = [("a/".repeat(1_000_000), "x".into())].into();
+        assert!(matches!(unflatten(&tree), Err(TreeError::TooDeep(_))));
     }
 
     fn branch() -> impl Strategy<Value = Node> {

@@ -102,6 +102,14 @@ fn advertising_daemons(
     advertising
 }
 
+/// Whether the section `advertisers` says all of a group: aggregators that advertise themselves and run no plugins are
+/// no samplers to the Python program.
+fn is_all_in_advertisers(group: &SamplerGroup, aggregators: Option<&AggregatorGroup>) -> bool {
+    group.plugins.is_empty()
+        && matches!(group.advertisers.as_slice(), [advertiser] if !advertiser.daemons.is_empty())
+        && aggregators.is_some_and(|aggregators| aggregators.aggregators == group.daemons)
+}
+
 /// Which daemon has which endpoint.
 fn owners_of_endpoints<'c>(daemons: &'c BTreeMap<Name, Daemon>) -> BTreeMap<&'c Name, &'c Name> {
     let owned = |daemon: &'c Daemon| daemon.endpoints.iter().map(move |endpoint| (&endpoint.name, &daemon.name));

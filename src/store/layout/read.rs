@@ -54,7 +54,8 @@ pub fn read(tree: &Tree) -> Result<Cluster, LayoutError> {
         plugins.insert(key.clone(), read_plugin(&place, &key, "instance")?);
     }
     let mut plugins = PluginTable::new(plugins);
-    let samplers = read_samplers(&root.at("samplers"), &daemons, &mut plugins)?;
+    let mut samplers = read_samplers(&root.at("samplers"), &daemons, &mut plugins)?;
+    read_advertising_aggregators(&root.at("advertisers"), &groups, &mut samplers)?;
     read_plugins_of_aggregators(&root.at("aggregators"), &mut groups, &mut plugins)?;
     read_stores(&root.at("stores"), &mut groups, &mut plugins)?;
 
@@ -155,12 +156,15 @@ fn read_groups(root: &Cursor<'_>) -> Result<BTreeMap<Name, AggregatorGroup>, Lay
             updaters.push(read_updater(&place, updater)?);
         }
         updaters.sort_by(|a: &Updater, b| a.name.cmp(&b.name));
-        let mut listeners = BTreeMap::new();
+        let mut listeners: BTreeMap<Name, ProducerListener> = BTreeMap::new();
         for (listener, place) in root.at("prdcr_listeners").at(&name).named() {
             listeners.insert(listener.clone(), read_listener(&place, listener)?);
         }
         let producers = root.at("producers").at(&name);
-        let producers = read_producers(&producers, &mut updaters)?;
+        let (producers, advertised) = read_producers(&producers, &mut updaters)?;
+        if let Some(listener) = listeners.values_mut().next() {
+            listener.endpoints.extend(advertised);
+        }
         let group = AggregatorGroup {
             aggregators,
             producers,
@@ -191,11 +195,20 @@ fn read_subscriptions(list: &Cursor<'_>) -> Result<Vec<Subscription>, LayoutErro
     Ok(subscriptions)
 }
 
-/// The producers of a group. Their copies of updaters tell which updaters are theirs, and which of these have an offset
-/// of zero where the Python maestro wrote none.
-fn read_producers(section: &Cursor<'_>, updaters: &mut [Updater]) -> Result<BTreeMap<Name, Producer>, LayoutError> {
+/// The producers of a group, and the endpoints that are expected to advertise themselves, which the Python program keeps
+/// among them. Their copies of updaters tell which updaters are theirs, and which of these have an offset of zero where
+/// the Python maestro wrote none.
+fn read_producers(
+    section: &Cursor<'_>,
+    updaters: &mut [Updater],
+) -> Result<(BTreeMap<Name, Producer>, Vec<Name>), LayoutError> {
     let mut producers = BTreeMap::new();
+    let mut advertised = Vec::new();
     for (name, place) in section.named() {
+        if place.text("type").is_some_and(|kind| kind.eq_ignore_ascii_case("advertised")) {
+            advertised.push(place.text("endpoint").map_or(name, Name::from));
+            continue;
+        }
         let mut theirs = Vec::new();
         for (_, copy) in place.at("updaters").children() {
             if let Some(updater) = copy.text("name") {
@@ -227,7 +240,7 @@ fn read_producers(section: &Cursor<'_>, updaters: &mut [Updater]) -> Result<BTre
         };
         producers.insert(name, producer);
     }
-    Ok(producers)
+    Ok((producers, advertised))
 }
 
 fn read_kind(place: &Cursor<'_>) -> Result<ProducerKind, LayoutError> {
@@ -306,6 +319,9 @@ fn read_samplers(
         };
         members.sort();
         members.dedup();
+        if members.is_empty() {
+            return Err(place.invalid("a group of samplers needs `daemons`"));
+        }
         let advertise = place.at("advertise");
         let entries: Vec<Cursor<'_>> = if advertise.at("names").exists() {
             vec![advertise]
@@ -325,6 +341,23 @@ fn read_samplers(
         groups.insert(name, SamplerGroup { daemons: members, plugins, advertisers });
     }
     Ok(groups)
+}
+
+/// The groups of aggregators that advertise themselves.
+fn read_advertising_aggregators(
+    section: &Cursor<'_>,
+    groups: &BTreeMap<Name, AggregatorGroup>,
+    samplers: &mut BTreeMap<Name, SamplerGroup>,
+) -> Result<(), LayoutError> {
+    for (name, place) in section.named() {
+        let Some(group) = groups.get(&name).filter(|_| !samplers.contains_key(&name)) else { continue };
+        let mut advertising: Vec<Name> = texts(&place.at("ad_list"), "name").into_iter().map(Name::from).collect();
+        advertising.sort();
+        let advertiser = read_advertiser(&place, place.required("names")?, advertising)?;
+        let daemons = group.aggregators.clone();
+        samplers.insert(name, SamplerGroup { daemons, plugins: Vec::new(), advertisers: vec![advertiser] });
+    }
+    Ok(())
 }
 
 fn read_advertiser(place: &Cursor<'_>, names: String, daemons: Vec<Name>) -> Result<Advertiser, LayoutError> {
@@ -390,7 +423,18 @@ fn read_config(place: &Cursor<'_>) -> PluginConfig {
     match place.leaf() {
         Some("") => PluginConfig::Attributes(BTreeMap::new()),
         Some(line) => PluginConfig::Line(line.into()),
-        None => PluginConfig::Attributes(place.map_except(&[])),
+        None => {
+            let attributes = place.children().map(|(key, place)| (key.to_owned(), read_attribute(&place)));
+            PluginConfig::Attributes(attributes.collect())
+        }
+    }
+}
+
+fn read_attribute(place: &Cursor<'_>) -> Vec<String> {
+    match place.leaf() {
+        Some("") => Vec::new(),
+        Some(value) => vec![value.to_owned()],
+        None => place.children().filter_map(|(_, item)| item.leaf().map(str::to_owned)).collect(),
     }
 }
 

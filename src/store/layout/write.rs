@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    GroupsOfDaemons, advertising_daemons, copies_tell_offset_of_zero, members_of, owners_of_endpoints, updater_of_copy,
+    GroupsOfDaemons, advertising_daemons, copies_tell_offset_of_zero, is_all_in_advertisers, members_of,
+    owners_of_endpoints, updater_of_copy,
 };
 use crate::cluster::{
     Advertiser, AggregatorGroup, AuthDomain, Cluster, Daemon, Plugin, PluginConfig, Producer, ProducerListener,
@@ -181,7 +182,18 @@ fn write_listener(listener: &ProducerListener, place: &mut Place<'_>) {
 
 fn write_samplers(cluster: &Cluster, root: &mut Place<'_>) {
     let owners = owners_of_endpoints(&cluster.daemons);
-    for (name, SamplerGroup { daemons, plugins, advertisers }) in &cluster.samplers {
+    for (name, group) in &cluster.samplers {
+        let SamplerGroup { daemons, plugins, advertisers } = group;
+        if let [advertiser] = advertisers.as_slice() {
+            // The Python maestro looks here; it knows one advertiser a group.
+            let mut place = root.at("advertisers");
+            let mut place = place.at(name);
+            write_advertiser(advertiser, &mut place);
+            place.put_list("ad_list", &advertiser.daemons);
+        }
+        if is_all_in_advertisers(group, cluster.groups.get(name)) {
+            continue;
+        }
         let mut samplers = root.at("samplers");
         let mut place = samplers.at(name);
         let members = if members_of(name) == *daemons { name.to_string() } else { hostlist::fold(daemons) };
@@ -196,11 +208,6 @@ fn write_samplers(cluster: &Cluster, root: &mut Place<'_>) {
         let mut place = place.at("advertise");
         if let [advertiser] = advertisers.as_slice() {
             write(advertiser, &mut place);
-            // The Python maestro looks here; it knows one advertiser a group.
-            let mut place = root.at("advertisers");
-            let mut place = place.at(name);
-            write_advertiser(advertiser, &mut place);
-            place.put_list("ad_list", &advertiser.daemons);
         } else {
             for (index, advertiser) in advertisers.iter().enumerate() {
                 write(advertiser, &mut place.item(index));
@@ -244,7 +251,18 @@ fn write_plugin(plugin: &Plugin, key: &Name, place: &mut Place<'_>) {
             PluginConfig::Line(line) => configs.put(&format!("{index:06}"), line.as_str()),
             // Nothing to say, but a configuration command all the same.
             PluginConfig::Attributes(attributes) if attributes.is_empty() => configs.put(&format!("{index:06}"), ""),
-            PluginConfig::Attributes(attributes) => put_map(&mut configs.item(index), attributes),
+            PluginConfig::Attributes(attributes) => put_attributes(&mut configs.item(index), attributes),
+        }
+    }
+}
+
+/// An attribute with one value is a key with this value, a keyword one with an empty value.
+fn put_attributes(place: &mut Place<'_>, attributes: &BTreeMap<String, Vec<String>>) {
+    for (key, values) in attributes {
+        match values.as_slice() {
+            [] => place.put(key, ""),
+            [value] if !value.is_empty() => place.put(key, value.as_str()),
+            values => place.put_list(key, values),
         }
     }
 }
