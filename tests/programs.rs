@@ -8,8 +8,12 @@ mod authentication;
 mod balance;
 #[path = "programs/command_line.rs"]
 mod command_line;
+#[path = "programs/etcd_access.rs"]
+mod etcd_access;
 #[path = "programs/failover.rs"]
 mod failover;
+#[path = "programs/interrupted_loading.rs"]
+mod interrupted_loading;
 #[path = "programs/loading.rs"]
 mod loading;
 #[path = "programs/mistakes.rs"]

@@ -4,7 +4,6 @@
 
 mod support;
 
-use etcd_client::{Permission, PermissionType};
 use maestro::store::{EtcdOptions, EtcdStore, Login, StoreError, TlsFiles, Tree, WatchEvent};
 use support::etcd::{Etcd, tls_file};
 
@@ -19,24 +18,6 @@ fn with_tls(etcd: &Etcd, tls: Option<TlsFiles>) -> EtcdStore {
 fn with_login(etcd: &Etcd, login: Option<(&str, &str)>) -> EtcdStore {
     let login = login.map(|(user, password)| Login { user: user.to_owned(), password: password.to_owned() });
     EtcdStore::new(&EtcdOptions { endpoints: vec![etcd.endpoint()], tls: None, login }).unwrap()
-}
-
-/// An etcd with authentication, whose user `maestro` may use what the cluster `orion` needs and nothing else.
-async fn etcd_with_authentication() -> Etcd {
-    let etcd = Etcd::start().await;
-    let mut client = etcd.client().await;
-    client.user_add("root", "of all evil", None).await.unwrap();
-    client.role_add("root").await.unwrap();
-    client.user_grant_role("root", "root").await.unwrap();
-    client.user_add("maestro", "opensesame", None).await.unwrap();
-    client.role_add("orion").await.unwrap();
-    client.user_grant_role("maestro", "orion").await.unwrap();
-    for prefix in ["/orion/", "/maestro/orion/"] {
-        let all = Permission::new(PermissionType::Readwrite, prefix).with_prefix();
-        client.role_grant_permission("orion", all).await.unwrap();
-    }
-    client.auth_enable().await.unwrap();
-    etcd
 }
 
 #[tokio::test]
@@ -78,7 +59,7 @@ async fn a_tls_file_that_cannot_be_used_is_named() {
 
 #[tokio::test]
 async fn a_user_with_its_password_may_save_load_and_watch() {
-    let etcd = etcd_with_authentication().await;
+    let etcd = Etcd::start_with_authentication().await;
     let store = with_login(&etcd, Some(("maestro", "opensesame")));
     let saved = store.save("orion", &tree(), |_| {}).await.unwrap();
     let snapshot = store.load("orion").await.unwrap().expect("a configuration");
@@ -89,7 +70,7 @@ async fn a_user_with_its_password_may_save_load_and_watch() {
 
 #[tokio::test]
 async fn who_may_not_is_told_so() {
-    let etcd = etcd_with_authentication().await;
+    let etcd = Etcd::start_with_authentication().await;
     for (login, complaint) in [
         (None, "user name is empty"),
         (Some(("maestro", "wrong")), "invalid user ID or password"),

@@ -92,6 +92,10 @@ fn read_document(root: &Node, report: &Report<'_>) -> Option<EtcdConfig> {
             report.error(root.position, message, format!("write both `{one}` and `{other}`, or neither"));
         }
     }
+    if config.cert.is_some() && config.key.is_some() && config.ca.is_none() {
+        let message = "`cert` and `key` are for TLS, which needs `ca`";
+        report.error(root.position, message, "write `ca`, the file of the authority that signs etcd's certificates");
+    }
     Some(config)
 }
 
@@ -209,6 +213,7 @@ mod tests {
         assert!(first_error("members: [ { port: 1 } ]").contains("a member needs `host`"));
         assert!(first_error("members: [ { host: a }, { host: a } ]").contains("a:2379 is listed twice"));
         assert!(first_error("members: [ { host: a } ]\ncert: c").contains("`cert` and `key` belong together"));
+        assert!(first_error("members: [ { host: a } ]\ncert: c\nkey: k").contains("which needs `ca`"));
         assert!(first_error("members: [ { host: a } ]\ncluster: a\ncluster: b").contains("key `cluster` is repeated"));
     }
 }

@@ -2,7 +2,7 @@
 
 use maestro::store::{EtcdOptions, EtcdStore};
 
-use crate::site::Site;
+use crate::site::{Finished, Site};
 use crate::support::etcd::Etcd;
 
 const SAVED: &str = "LDMS cluster configuration saved to etcd cluster.\n";
@@ -68,4 +68,47 @@ async fn maestro_takes_the_only_cluster_or_asks_which() {
 
     let mut chosen = site.maestro(&["--cluster", "etcd.yaml", "--prefix", "second"]);
     chosen.until_balanced("agg-1 3, agg-2 3, agg-3 2").await;
+}
+
+fn stdout_lines(finished: &Finished) -> Vec<&str> {
+    finished.stdout.lines().collect()
+}
+
+#[tokio::test]
+async fn the_difference_is_shown_and_not_loaded() {
+    let site = Site::without_daemons();
+    let etcd = site.start_etcd().await;
+    let diff = |more: &[&str]| {
+        let arguments = ["--cluster", "etcd.yaml", "--ldms_config", "cluster.yaml", "--diff"];
+        let diff = site.maestro_ctrl(&[&arguments, more].concat());
+        assert_eq!(diff.code, Some(0), "{}", diff.stderr);
+        diff
+    };
+
+    let first = diff(&[]);
+    assert!(
+        first.stderr.starts_with("etcd holds no cluster `cluster`: all of it would be added\n"),
+        "{}",
+        first.stderr
+    );
+    assert!(
+        stdout_lines(&first).iter().any(|line| line.starts_with("+ daemons/sampler-[1-8] (8 x ")),
+        "{}",
+        first.stdout
+    );
+    assert!(first.stdout.lines().all(|line| line.starts_with("+ ")), "{}", first.stdout);
+    assert_eq!(store(&etcd).clusters().await.unwrap(), Vec::<String>::new());
+
+    site.load("cluster.yaml");
+    let same = diff(&[]);
+    assert_eq!(same.stdout, "");
+    assert_eq!(same.stderr, "cluster: 0 changed, 0 added, 0 removed; nothing was written\n");
+
+    let before = store(&etcd).load("cluster").await.unwrap().unwrap();
+    site.write("cluster.yaml", &[("container: all, schema: meminfo", "container: memory, schema: meminfo")]);
+    let change = diff(&[]);
+    assert_eq!(stdout_lines(&change), ["~ stores/top/memory/container: all -> memory"]);
+    assert_eq!(diff(&["--verbose"]).stdout, change.stdout);
+    assert_eq!(change.stderr, "cluster: 1 changed, 0 added, 0 removed; nothing was written\n");
+    assert_eq!(store(&etcd).load("cluster").await.unwrap().unwrap(), before);
 }

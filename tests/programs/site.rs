@@ -143,7 +143,7 @@ impl Site {
     }
 
     /// A program to be run in the directory of the site.
-    fn command(&self, program: impl AsRef<Path>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.current_dir(self.directory.path());
         command

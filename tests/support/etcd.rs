@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, TlsOptions};
+use etcd_client::{Certificate, Client, ConnectOptions, GetOptions, Identity, Permission, PermissionType, TlsOptions};
 use tempfile::TempDir;
 
 use super::{FreePort, Process, eventually};
@@ -48,6 +48,25 @@ impl Etcd {
         member.spawn();
         member.wait_until_ready().await;
         member
+    }
+
+    /// A cluster of one member, ready, whose user `maestro` with the password `opensesame` may use what the LDMS cluster
+    /// `orion` needs and nothing else.
+    pub(crate) async fn start_with_authentication() -> Etcd {
+        let etcd = Etcd::start().await;
+        let mut client = etcd.client().await;
+        client.user_add("root", "of all evil", None).await.unwrap();
+        client.role_add("root").await.unwrap();
+        client.user_grant_role("root", "root").await.unwrap();
+        client.user_add("maestro", "opensesame", None).await.unwrap();
+        client.role_add("orion").await.unwrap();
+        client.user_grant_role("maestro", "orion").await.unwrap();
+        for prefix in ["/orion/", "/maestro/orion/"] {
+            let all = Permission::new(PermissionType::Readwrite, prefix).with_prefix();
+            client.role_grant_permission("orion", all).await.unwrap();
+        }
+        client.auth_enable().await.unwrap();
+        etcd
     }
 
     /// A cluster of three members, all ready.

@@ -6,7 +6,7 @@
 use std::error::Error as _;
 use std::fmt;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::advice::{self, Tls};
 use super::{EtcdOptions, Login};
 use crate::store::StoreError;
 
@@ -42,7 +43,9 @@ pub(super) const ANSWER_SIZE_LIMIT_BYTES: usize = 1 << 30;
 /// The members of an etcd cluster and how they are talked to.
 pub(super) struct Members {
     endpoints: Vec<String>,
-    scheme: &'static str,
+    tls: Tls,
+    /// The file of our own certificate.
+    certificate: Option<PathBuf>,
     options: ConnectOptions,
     login: Option<Login>,
     /// The member that answered last, as an index of `endpoints`. The next session begins with it.
@@ -70,18 +73,21 @@ impl Members {
             // A member that has lost its leader says so instead of letting a watch wait for ever.
             .with_require_leader(true)
             .with_auto_token_refresh(true);
-        let mut scheme = "http";
+        let mut security = Tls::Off;
         if let Some(files) = &options.tls {
-            scheme = "https";
-            let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(read_pem(&files.ca)?));
+            security = if files.identity.is_some() { Tls::WithIdentity } else { Tls::Anonymous };
+            let ca = Certificate::from_pem(read_pem(&files.ca, Pem::Certificate)?);
+            let mut tls = TlsOptions::new().ca_certificate(ca);
             if let Some((certificate, key)) = &files.identity {
-                tls = tls.identity(Identity::from_pem(read_pem(certificate)?, read_pem(key)?));
+                let (certificate, key) = (read_pem(certificate, Pem::Certificate)?, read_pem(key, Pem::PrivateKey)?);
+                tls = tls.identity(Identity::from_pem(certificate, key));
             }
             connect = connect.with_tls(tls);
         }
         Ok(Members {
             endpoints: options.endpoints.clone(),
-            scheme,
+            tls: security,
+            certificate: options.tls.as_ref().and_then(|files| Some(files.identity.as_ref()?.0.clone())),
             options: connect,
             login: options.login.clone(),
             preferred: AtomicUsize::new(0),
@@ -90,7 +96,8 @@ impl Members {
 
     /// Connects to one member, and has its answer.
     async fn connect(&self, endpoint: &str) -> Result<Client, etcd_client::Error> {
-        let url = format!("{}://{endpoint}", self.scheme);
+        let scheme = if self.tls == Tls::Off { "http" } else { "https" };
+        let url = format!("{scheme}://{endpoint}");
         let anonymous = || Client::connect([&url], Some(self.options.clone()));
         let mut client = match &self.login {
             None => anonymous().await?,
@@ -109,11 +116,27 @@ impl Members {
     }
 }
 
-fn read_pem(path: &Path) -> Result<Vec<u8>, StoreError> {
+/// What a file in PEM format is to hold.
+enum Pem {
+    Certificate,
+    PrivateKey,
+}
+
+fn read_pem(path: &Path, wanted: Pem) -> Result<Vec<u8>, StoreError> {
     let unusable = |reason: String| StoreError::TlsFile { path: path.to_owned(), reason };
     let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-    if !pem.windows(10).any(|window| window == b"-----BEGIN") {
+    let text = String::from_utf8_lossy(&pem);
+    let headers: Vec<&str> = text.lines().filter(|line| line.starts_with("-----BEGIN ")).collect();
+    // Keys have several headers: `PRIVATE KEY`, `EC PRIVATE KEY`, …
+    let (label, name) = match wanted {
+        Pem::Certificate => ("CERTIFICATE-----", "certificate"),
+        Pem::PrivateKey => ("PRIVATE KEY-----", "private key"),
+    };
+    if headers.is_empty() {
         return Err(unusable("it is not in PEM format".to_owned()));
+    }
+    if !headers.iter().any(|header| header.trim_end().ends_with(label)) {
+        return Err(unusable(format!("it holds no {name}")));
     }
     Ok(pem)
 }
@@ -218,7 +241,14 @@ impl Session {
     fn fault(&self, error: &etcd_client::Error) -> Fault {
         let member = self.endpoint().to_owned();
         let etcd_client::Error::GRpcStatus(status) = error else {
-            return Fault::Refused(StoreError::Failed { member, reason: error.to_string() });
+            return Fault::Refused(match (error, &self.members.certificate) {
+                // It says so before it connects: such as a certificate and a key that do not belong together.
+                (etcd_client::Error::TransportError(error), Some(path)) => {
+                    let reason = root_cause(Some(error)).unwrap_or_else(|| error.to_string());
+                    StoreError::TlsFile { path: path.clone(), reason }
+                }
+                _ => StoreError::Failed { member, reason: error.to_string() },
+            });
         };
         let reason = status.message().trim_start_matches("etcdserver: ").to_owned();
         match i32::from(status.code()) {
@@ -234,7 +264,13 @@ impl Session {
             | grpc_code::FAILED_PRECONDITION
             | grpc_code::OUT_OF_RANGE
             | grpc_code::UNIMPLEMENTED => Fault::Refused(StoreError::Failed { member, reason }),
-            _ => Fault::Silent(root_cause(status.source()).unwrap_or(reason)),
+            _ => {
+                let reason = root_cause(status.source()).unwrap_or(reason);
+                Fault::Silent(match advice::on(self.members.tls, &reason) {
+                    Some(advice) => format!("{reason} ({advice})"),
+                    None => reason,
+                })
+            }
         }
     }
 

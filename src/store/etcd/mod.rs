@@ -5,6 +5,7 @@
 //! `last_updated` was written; so a reader sees a whole configuration or none, also while a save is running or after
 //! one died half way.
 
+mod advice;
 mod connection;
 mod lock;
 mod options;
