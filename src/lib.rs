@@ -25,6 +25,7 @@
 //! | [`store`] | configurations in etcd or in a file, and the keys that they are kept under | decides anything |
 //! | [`conductor`] | the control loop: events and the time in, actions out | does I/O, reads a clock |
 //! | [`runtime`] | tokio tasks around the conductor: an agent for each daemon, the configuration source | decides anything |
+//! | [`local`] | the daemons of this machine: which they are, their processes | talks to a daemon |
 //! | [`cli`] | what the two programs share on the command line | |
 //! | [`ctrl`] | what `maestro_ctrl` does, an action a file | |
 //!
@@ -49,6 +50,7 @@ pub mod conductor;
 pub mod ctrl;
 pub mod desired;
 pub mod ldmsd;
+pub mod local;
 pub mod notation;
 pub mod placement;
 pub mod runtime;
