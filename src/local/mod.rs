@@ -15,9 +15,11 @@
 //! - `listen` in the file for a port that `-x` named already ends ldmsd with status 17; a port in use with 7.
 //! - `HOSTNAME`, which configurations refer to, is rarely in the environment: an unset name expands to nothing.
 
+mod launch;
 mod lookup;
 mod residents;
 mod this_host;
 
+pub use launch::{Launch, find_ldmsd};
 pub use lookup::residents;
 pub use this_host::ThisHost;
