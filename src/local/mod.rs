@@ -17,9 +17,13 @@
 
 mod launch;
 mod lookup;
+mod notice;
 mod residents;
+mod supervisor;
 mod this_host;
 
 pub use launch::{Launch, find_ldmsd};
 pub use lookup::residents;
+pub use notice::Notice;
+pub use supervisor::{Action, Ending, Event, Found, Supervisor};
 pub use this_host::ThisHost;
