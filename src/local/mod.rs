@@ -15,13 +15,18 @@
 //! - `listen` in the file for a port that `-x` named already ends ldmsd with status 17; a port in use with 7.
 //! - `HOSTNAME`, which configurations refer to, is rarely in the environment: an unset name expands to nothing.
 
+mod files;
+mod keeper;
 mod launch;
 mod lookup;
 mod notice;
+mod pid_file;
+mod process;
 mod residents;
 mod supervisor;
 mod this_host;
 
+pub use keeper::{LocalDaemon, keep};
 pub use launch::{Launch, find_ldmsd};
 pub use lookup::residents;
 pub use notice::Notice;

@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::Ending;
 use crate::notation::Name;
 
+/// Who ends so soon has not run.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// One message for the operator. Nothing is told twice while it lasts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -92,8 +95,10 @@ impl fmt::Display for Notice {
             }
             Notice::Failed { daemon, ending, ran_for, last_words, wait, keeps_failing } => {
                 write!(f, "{daemon} {ending}")?;
-                if let Some(time) = ran_for {
-                    write!(f, " after {}", rounded(*time))?;
+                match ran_for {
+                    Some(time) if *time < AT_ONCE => write!(f, " at once")?,
+                    Some(time) => write!(f, " after {}", rounded(*time))?,
+                    None => {}
                 }
                 match keeps_failing {
                     Some(times) => write!(
