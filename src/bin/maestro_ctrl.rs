@@ -1,4 +1,5 @@
-//! `maestro_ctrl`: loads an LDMS cluster into etcd, or writes configuration files for its daemons.
+//! `maestro_ctrl`: loads an LDMS cluster into etcd, writes configuration files for its daemons, or keeps those of this
+//! machine running.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -17,12 +18,12 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     cluster: Option<PathBuf>,
 
-    /// The YAML file of the LDMS cluster; generating can do without one, and takes the cluster from etcd
-    #[arg(long = "ldms_config", value_name = "FILE", required_unless_present_any = ["generate_config_path", "daemon_name"])]
+    /// The YAML file of the LDMS cluster; generating and --local can do without one, and take the cluster from etcd
+    #[arg(long = "ldms_config", value_name = "FILE", required_unless_present_any = ["generate_config_path", "daemon_name", "local"])]
     ldms_config: Option<PathBuf>,
 
-    /// The name of the LDMS cluster in etcd [default: the file's name without its extension; to generate from etcd,
-    /// the only cluster there]
+    /// The name of the LDMS cluster in etcd [default: the file's name without its extension; to take it from etcd,
+    /// the only one there]
     #[arg(long, value_name = "NAME")]
     prefix: Option<String>,
 
@@ -31,7 +32,7 @@ struct Arguments {
     check: bool,
 
     /// Only show the difference with what etcd holds; nothing is written
-    #[arg(long, conflicts_with_all = ["check", "generate_config_path", "daemon_name"])]
+    #[arg(long, conflicts_with_all = ["check", "generate_config_path", "daemon_name", "local"])]
     diff: bool,
 
     /// With --diff: every key, where else what changes alike is one line
@@ -45,13 +46,27 @@ struct Arguments {
     /// Print the v4 configuration file of one daemon; with --generate-config-path, write only this one
     #[arg(long = "daemon_name", value_name = "NAME")]
     daemon_name: Option<String>,
+
+    /// Start the daemons whose host is this machine, each with its v4 configuration file, and keep them running until
+    /// SIGTERM or Ctrl-C
+    #[arg(long, conflicts_with_all = ["check", "generate_config_path", "daemon_name"])]
+    local: bool,
+
+    /// With --local: where the configuration, log and pid files are, DIR/DAEMON.conf and so on [default: the home
+    /// directory]
+    #[arg(long = "local_path", value_name = "DIR", requires = "local")]
+    local_path: Option<PathBuf>,
+
+    /// With --local: the ldmsd to start [default: the first in PATH]
+    #[arg(long, value_name = "FILE", requires = "local")]
+    ldmsd: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let command = Arguments::command();
     let matches = command.clone().get_matches_from(cli::spelt_as_known(&command, std::env::args_os()));
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    cli::log_to_stderr(LogLevel::Warning);
+    cli::log_to_stderr(if arguments.local { LogLevel::Info } else { LogLevel::Warning });
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -62,6 +77,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.local {
+        return ctrl::local(source(arguments)?, arguments.local_path.as_deref(), arguments.ldmsd.as_deref());
+    }
     match (&arguments.generate_config_path, arguments.daemon_name.as_deref()) {
         (Some(directory), daemon) => ctrl::generate(source(arguments)?, directory, daemon),
         (None, Some(daemon)) => ctrl::print(source(arguments)?, daemon),
@@ -84,7 +102,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Where the cluster is that files are generated of.
+/// Where the cluster is that is not to be loaded.
 fn source(arguments: &Arguments) -> anyhow::Result<ctrl::Source> {
     Ok(match &arguments.ldms_config {
         Some(path) => ctrl::Source::File(path.clone()),

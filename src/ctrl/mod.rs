@@ -4,6 +4,7 @@ mod check;
 mod diff;
 mod generate;
 mod load;
+mod local;
 mod progress;
 mod source;
 
@@ -11,4 +12,5 @@ pub use check::check;
 pub use diff::{Detail, diff};
 pub use generate::{generate, print};
 pub use load::load;
+pub use local::local;
 pub use source::Source;

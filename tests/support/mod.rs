@@ -97,6 +97,11 @@ impl Process {
         Process(child.unwrap_or_else(|error| panic!("cannot start {:?}: {error}; {advice}", command.get_program())))
     }
 
+    /// Its pid.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Whether it is still running.
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))
