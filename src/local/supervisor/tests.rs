@@ -282,3 +282,21 @@ fn who_says_stop_twice_does_not_want_to_wait() {
     world.stop();
     assert!(world.supervisor.is_done());
 }
+
+#[test]
+fn a_daemon_whose_start_crosses_the_stop_is_stopped() {
+    for answer in [Event::Started { daemon: "agg".into(), pid: 1 }, ended(&"agg".into(), Ending::Unseen)] {
+        let mut supervisor = Supervisor::default();
+        supervisor.handle(Event::Found("agg".into(), Found::Nothing), SECOND);
+        supervisor.handle(Event::Stop, SECOND);
+        assert!(!supervisor.is_done(), "the answer is on its way");
+        if matches!(answer, Event::Started { .. }) {
+            assert_eq!(supervisor.handle(answer, SECOND), [Action::Terminate("agg".into())]);
+            assert_eq!(supervisor.wakes_at(), Some(SECOND + STOP_PATIENCE), "it may be deaf");
+            supervisor.handle(ended(&"agg".into(), Ending::Exited(0)), SECOND);
+        } else {
+            supervisor.handle(answer, SECOND);
+        }
+        assert!(supervisor.is_done());
+    }
+}
