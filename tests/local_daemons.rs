@@ -9,8 +9,11 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::etcd::Etcd;
 use keeper::{Machine, is_alive, kill_daemon};
+use maestro::local;
+use tokio::sync::mpsc;
+
+use crate::support::etcd::Etcd;
 
 #[tokio::test]
 async fn the_daemons_of_this_machine_are_started_and_all_are_gone_after_ctrl_c() {
@@ -130,6 +133,27 @@ async fn an_adopted_daemon_is_stopped_like_the_others() {
     second.signal("TERM");
     assert_eq!(second.exit_code().await, Some(0));
     assert!(pids.values().all(|pid| !is_alive(*pid)));
+}
+
+#[tokio::test]
+async fn daemons_that_maestro_configures_stay_when_it_goes() {
+    let machine = Machine::new();
+    fs::create_dir(machine.path("files")).unwrap();
+    let (stop, stops) = mpsc::channel(1);
+    let pids = tokio::select! {
+        ended = local::keep(machine.bare_daemons(), stops) => panic!("it stops by itself: {ended:?}"),
+        pids = machine.until_up(&["agg", "sampler-1"]) => pids,
+    };
+    let arguments = format!("-F -l {} -x sock:10001:127.0.0.2", machine.path("files/agg.log").display());
+    assert_eq!(machine.starts("agg"), [(pids["agg"], arguments)]);
+    assert!(pids.values().all(|pid| is_alive(*pid)));
+    drop(stop);
+
+    let (stop, stops) = mpsc::channel(1);
+    stop.send(()).await.unwrap();
+    local::keep(machine.bare_daemons(), stops).await.unwrap();
+    assert!(pids.values().all(|pid| !is_alive(*pid)));
+    assert_eq!((machine.starts("agg").len(), machine.starts("sampler-1").len()), (1, 1));
 }
 
 #[tokio::test]

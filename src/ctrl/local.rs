@@ -50,7 +50,7 @@ async fn keep(cluster: &Cluster, directory: Option<&Path>, program: &Path) -> an
     let mut daemons = Vec::new();
     for daemon in names.iter().filter_map(|name| cluster.daemons.get(name)) {
         let conf = files.file(&daemon.name)?.to_string();
-        daemons.push(LocalDaemon::new(program, &directory, daemon, host_name, conf));
+        daemons.push(LocalDaemon::with_file(program, &directory, daemon, host_name, conf));
     }
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     info!("keeping {} of {} daemons, with files in {}", daemons.len(), cluster.daemons.len(), directory.display());

@@ -23,8 +23,8 @@ pub struct LocalDaemon {
     name: Name,
     launch: Launch,
     paths: Paths,
-    /// The text of its configuration file.
-    conf: String,
+    /// The text of its configuration file, where it starts with one.
+    conf: Option<String>,
 }
 
 impl LocalDaemon {
@@ -32,7 +32,7 @@ impl LocalDaemon {
     /// `NAME.conf`, `NAME.log`, `NAME.pid`. `host_name` is what the configuration means by `${HOSTNAME}` where the
     /// environment does not say.
     #[must_use]
-    pub fn new(
+    pub fn with_file(
         program: &Path,
         directory: &Path,
         daemon: &Daemon,
@@ -40,7 +40,26 @@ impl LocalDaemon {
         conf: String,
     ) -> LocalDaemon {
         let paths = Paths::of(directory, &daemon.name);
-        let mut launch = Launch::with_file(program, daemon, &paths.conf, &paths.log);
+        let launch = Launch::with_file(program, daemon, &paths.conf, &paths.log);
+        LocalDaemon::new(daemon, launch, paths, host_name, Some(conf))
+    }
+
+    /// A daemon that only listens, for maestro to configure it: [`Launch::bare`]. `None` if maestro has no endpoint to
+    /// do so.
+    #[must_use]
+    pub fn bare(program: &Path, directory: &Path, daemon: &Daemon, host_name: Option<&str>) -> Option<LocalDaemon> {
+        let paths = Paths::of(directory, &daemon.name);
+        let launch = Launch::bare(program, daemon, &paths.log)?;
+        Some(LocalDaemon::new(daemon, launch, paths, host_name, None))
+    }
+
+    fn new(
+        daemon: &Daemon,
+        mut launch: Launch,
+        paths: Paths,
+        host_name: Option<&str>,
+        conf: Option<String>,
+    ) -> LocalDaemon {
         if let Some(host_name) = host_name {
             launch = launch.with_default("HOSTNAME", host_name);
         }
@@ -51,8 +70,8 @@ impl LocalDaemon {
 /// Keeps daemons running: starts them, and starts again those that end, until `stops` says to stop them; said
 /// twice, they are killed at once. None of them is left when this returns.
 ///
-/// Should we be killed ourselves, the daemons go on, and the next run knows them by their pid files: those that are
-/// still right are kept as they are, the others are started anew.
+/// Should we be killed ourselves, or the future be dropped, the daemons go on, and the next run knows them by their pid
+/// files: those that are still right are kept as they are, the others are started anew.
 ///
 /// # Errors
 /// The files cannot be written, or somebody else keeps one of the daemons. Nothing is started then.
@@ -66,21 +85,17 @@ pub async fn keep(daemons: Vec<LocalDaemon>, mut stops: mpsc::Receiver<()>) -> a
     }
     let mut supervisor = Supervisor::default();
     let clock = Instant::now();
-    for (name, daemon) in &mut kept {
-        // The answers come as events, so that all are found before the first of them is acted upon.
-        let _ = events.send(Event::Found(name.clone(), daemon.find()));
-    }
+    // All of them are known before we heed anybody who wants us to stop.
+    let found: Vec<Event> = kept.iter_mut().map(|(name, daemon)| Event::Found(name.clone(), daemon.find())).collect();
+    let mut found = found.into_iter();
     loop {
-        let wake = async {
-            match supervisor.wakes_at() {
-                Some(time) => sleep_until(clock + time).await,
-                None => std::future::pending().await,
-            }
-        };
-        let event = tokio::select! {
-            Some(event) = incoming.recv() => event,
-            Some(()) = stops.recv() => Event::Stop,
-            () = wake => Event::Wake,
+        let event = match found.next() {
+            Some(found) => found,
+            None => tokio::select! {
+                Some(event) = incoming.recv() => event,
+                Some(()) = stops.recv() => Event::Stop,
+                () = sleep_to(supervisor.wakes_at().map(|time| clock + time)) => Event::Wake,
+            },
         };
         if let Event::Ended { daemon, .. } = &event
             && let Some(daemon) = kept.get_mut(daemon)
@@ -103,6 +118,13 @@ pub async fn keep(daemons: Vec<LocalDaemon>, mut stops: mpsc::Receiver<()>) -> a
         if supervisor.is_done() {
             return Ok(());
         }
+    }
+}
+
+async fn sleep_to(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -132,7 +154,8 @@ impl Kept {
     /// Looks for a process of an earlier run, and watches over it if there is one.
     fn find(&mut self) -> Found {
         let LocalDaemon { launch, paths, conf, .. } = &self.daemon;
-        let reads_the_same = fs::read(&paths.conf).is_ok_and(|present| present == conf.as_bytes());
+        let is_there = |conf: &String| fs::read(&paths.conf).is_ok_and(|present| present == conf.as_bytes());
+        let reads_the_same = conf.as_ref().is_none_or(is_there);
         let found = match self.pid_file.pid() {
             Some(pid) => recognise(pid, launch, &paths.log, reads_the_same),
             None => Found::Nothing,
@@ -165,8 +188,10 @@ impl Kept {
 
     fn try_to_start(&self) -> anyhow::Result<(Process, u32, Running)> {
         let LocalDaemon { launch, paths, conf, .. } = &self.daemon;
-        // Just before the start, so that the file is always what the process has read.
-        replace(&paths.conf, conf).map_err(|error| anyhow!("cannot write {}: {error}", paths.conf.display()))?;
+        if let Some(conf) = conf {
+            // Just before the start, so that the file is always what the process has read.
+            replace(&paths.conf, conf).map_err(|error| anyhow!("cannot write {}: {error}", paths.conf.display()))?;
+        }
         let (running, signals) = self.running();
         let (process, pid) = Process::start(launch, &paths.log, signals)
             .map_err(|error| anyhow!("cannot run {}: {error}", launch.program.display()))?;

@@ -38,8 +38,7 @@ enum Kind {
 }
 
 impl Process {
-    /// Starts a process that writes what it says to the end of `log`. It gets SIGKILL when the value is dropped while
-    /// it runs.
+    /// Starts a process that writes what it says to the end of `log`.
     pub(super) fn start(
         launch: &Launch,
         log: &Path,
@@ -51,7 +50,7 @@ impl Process {
         // What ldmsd says before it has opened its log, and the loader.
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // In a process group of its own: Ctrl-C in a terminal is for us, who then stop the daemons.
-        command.process_group(0).kill_on_drop(true);
+        command.process_group(0);
         let child = command.spawn()?;
         let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
         Ok((Process { kind: Kind::Child(Box::new(child)), signals }, pid))

@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use maestro::cli;
+use maestro::local::LocalDaemon;
+use maestro::notation::Name;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -43,7 +46,7 @@ daemons:
 /// Notes how it was started, does what `behaviour-NAME` says, and runs until it is told to end.
 const LDMSD: &str = r#"#!/bin/sh
 site=$(dirname "$(dirname "$0")")
-name=$(basename "$3" .conf)
+name=$(basename "$3") name=${name%.*}
 trap 'exit 0' TERM
 trap 'touch "$site/interrupted"' INT
 echo "$$ $*" >> "$site/starts-$name"
@@ -118,6 +121,14 @@ impl Machine {
         command.env("PATH", path).env_remove("HOSTNAME").envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.reopen().unwrap()).process_group(0);
         Keeper { process: Process::start(&mut command, "cargo builds it"), log: log.keep().unwrap().1 }
+    }
+
+    /// The daemons, as maestro would configure them.
+    pub(crate) fn bare_daemons(&self) -> Vec<LocalDaemon> {
+        let cluster = cli::read_cluster(&self.path("cluster.yaml")).unwrap();
+        let daemons = ["agg", "sampler-1"].map(|name| &cluster.daemons[&Name::from(name)]);
+        let bare = |daemon| LocalDaemon::bare(&self.path("sbin/ldmsd"), &self.path("files"), daemon, None);
+        daemons.into_iter().filter_map(bare).collect()
     }
 
     /// The processes of the daemons, once all of them are up by their own words.
