@@ -12,6 +12,8 @@ mod command_line;
 mod etcd_access;
 #[path = "programs/failover.rs"]
 mod failover;
+#[path = "programs/generating.rs"]
+mod generating;
 #[path = "programs/interrupted_loading.rs"]
 mod interrupted_loading;
 #[path = "programs/loading.rs"]

@@ -170,10 +170,14 @@ fn warn_of_stale_files(directory: &Path, names: &[&Name]) {
         .map(Name::from)
         .collect();
     stale.sort();
-    if let Some(number) = std::num::NonZero::new(stale.len()) {
-        let named: Vec<&str> = stale.iter().take(NAMED_IN_WARNING).map(Name::as_str).collect();
-        let more = if stale.len() > named.len() { ", …" } else { "" };
-        eprintln!("warning: {number} files are of no daemon of this cluster, and stay: {}{more}", named.join(", "));
+    let named: Vec<&str> = stale.iter().take(NAMED_IN_WARNING).map(Name::as_str).collect();
+    match stale.len() {
+        0 => {}
+        1 => eprintln!("warning: one file is of no daemon of this cluster, and stays: {}", named.join(", ")),
+        number => {
+            let more = if number > named.len() { ", …" } else { "" };
+            eprintln!("warning: {number} files are of no daemon of this cluster, and stay: {}{more}", named.join(", "));
+        }
     }
 }
 

@@ -200,3 +200,65 @@ fn a_producer_that_left_is_deleted_when_its_updater_has_let_it_go() {
     observed.producers.clear();
     assert_eq!(sent(&observed), [""; 0]);
 }
+
+#[test]
+fn advertisers_and_listeners_are_left_alone_unless_they_are_asked_for() {
+    let cluster = fixture("advertise-current");
+    let advertises = |line: &String| line.starts_with("advertiser") || line.starts_with("prdcr_listen");
+    assert!(!lines(&cluster, "sampler-1").iter().any(advertises));
+    assert!(!lines(&cluster, "l1-agg-1").iter().any(advertises));
+}
+
+#[test]
+fn an_advertiser_is_added_once_and_started_where_it_is_stopped() {
+    let cluster = fixture("advertise-current");
+    let advertiser = &cluster.samplers[&Name::from("sampler-[1-6]")].advertisers[0];
+    let wanted = AdvertiserWanted {
+        target: advertiser.targets[0].clone(),
+        reconnect: crate::notation::Interval::from_us(1_000_000),
+        options: [("rail".to_owned(), "2".to_owned())].into(),
+    };
+    let advertising = Some(Advertising { advertisers: [("s-1".into(), wanted)].into(), ..Advertising::default() });
+    let roles = Roles { advertising, ..Roles::default() };
+    let config = daemon_config(&cluster, &Relations::of(&cluster), &"sampler-1".into(), &roles);
+    let sent = |state: Option<&str>| -> Vec<String> {
+        let status = state.map(|state| {
+            let entry = r#"[{"name":"s-1","type":"advertiser","host":"node-11","port":10101,"transport":"sock","reconnect_us":"1000000","state":"STATE","sets":[]}]"#;
+            crate::ldmsd::status::parse(&entry.replace("STATE", state)).unwrap()
+        });
+        let producers = Observation::producers_from(status.unwrap_or_default());
+        let observed = Observation { producers, ..Observation::default() };
+        let changes = changes(&config, &observed, &Ledger::default(), Numbering::V45);
+        let commands = changes.into_iter().flat_map(|change| change.steps).map(|step| step.command.to_string());
+        commands.filter(|line| line.contains("adv") || line.contains("labnone")).collect()
+    };
+    assert_eq!(
+        sent(None),
+        [
+            "auth_add name=labnone plugin=none",
+            "advertiser_add name=s-1 host=node-11 xprt=sock port=10101 type=advertiser reconnect=1000000 auth=labnone \
+             rail=2",
+            "advertiser_start name=s-1",
+        ]
+    );
+    assert_eq!(sent(Some("STOPPED")), ["auth_add name=labnone plugin=none", "advertiser_start name=s-1"]);
+    for state in ["CONNECTED", "DISCONNECTED"] {
+        assert_eq!(sent(Some(state)), ["auth_add name=labnone plugin=none"]);
+    }
+}
+
+#[test]
+fn a_listener_starts_what_comes_only_where_nobody_else_does() {
+    let cluster = fixture("advertise-current");
+    let lines = |starts_what_comes: bool| -> Vec<String> {
+        let advertising = Some(Advertising { starts_what_comes, ..Advertising::default() });
+        let roles = Roles { advertising, ..Roles::default() };
+        let config = daemon_config(&cluster, &Relations::of(&cluster), &"l1-agg-1".into(), &roles);
+        let changes = changes(&config, &Observation::default(), &Ledger::default(), Numbering::V45);
+        let commands = changes.into_iter().flat_map(|change| change.steps).map(|step| step.command.to_string());
+        commands.filter(|line| line.starts_with("prdcr_listen")).collect()
+    };
+    let start = "prdcr_listen_start name=l1-listen";
+    assert_eq!(lines(true), ["prdcr_listen_add name=l1-listen reconnect=1000000", start]);
+    assert_eq!(lines(false), ["prdcr_listen_add name=l1-listen reconnect=1000000 disable_start=true", start]);
+}

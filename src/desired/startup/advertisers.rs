@@ -25,14 +25,13 @@ pub(super) fn advertisers(
     for announcement in &announcements {
         let Announcement { labels, targets, .. } = announcement;
         for (daemon, label) in labels {
-            let own = targets.iter().filter(|target| match target.aggregator {
-                Some(aggregator) => {
-                    homes.get(&(aggregator.group, daemon)) == Some(aggregator.name)
-                        && served.insert((daemon, aggregator.name))
-                }
+            let groups = announcement.aggregators.keys();
+            let own: Vec<&Name> = groups.filter_map(|group| homes.get(group)?.get(daemon)).collect();
+            let chosen = targets.iter().filter(|target| match target.aggregator {
+                Some(aggregator) => own.contains(&aggregator) && served.insert((daemon, aggregator)),
                 None => true,
             });
-            wanted.entry(daemon.clone()).or_default().extend(own.map(|target| announcement.to(label, target)));
+            wanted.entry(daemon.clone()).or_default().extend(chosen.map(|target| announcement.to(label, target)));
         }
     }
     wanted
@@ -61,6 +60,8 @@ struct Announcement<'c> {
     /// The daemons, and what their advertisers are called after.
     labels: Vec<(Name, String)>,
     targets: Vec<Target<'c>>,
+    /// The aggregators that it reaches, by their groups.
+    aggregators: BTreeMap<&'c Name, BTreeSet<Name>>,
 }
 
 impl Announcement<'_> {
@@ -78,29 +79,29 @@ impl Announcement<'_> {
 
 struct Target<'c> {
     address: &'c AdvertiserTarget,
-    aggregator: Option<Aggregator<'c>>,
-}
-
-#[derive(Clone, Copy)]
-struct Aggregator<'c> {
-    name: &'c Name,
-    group: &'c Name,
+    aggregator: Option<&'c Name>,
 }
 
 fn announcements<'c>(cluster: &'c Cluster, relations: &'c Relations) -> Vec<Announcement<'c>> {
-    let target = |address: &'c AdvertiserTarget| {
-        let name = relations.aggregator_at(&address.host, address.port);
-        let aggregator = name.and_then(|name| Some(Aggregator { name, group: relations.group_of(name)? }));
-        Target { address, aggregator }
-    };
-    let of_groups = cluster.samplers.values().flat_map(|group| group.advertisers.iter().map(move |one| (group, one)));
-    of_groups
-        .map(|(group, advertiser)| Announcement {
-            advertiser,
-            labels: labels(cluster, &group.daemons, advertiser),
-            targets: advertiser.targets.iter().map(target).collect(),
-        })
-        .collect()
+    let mut announcements = Vec::new();
+    for group in cluster.samplers.values() {
+        for advertiser in &group.advertisers {
+            let targets = advertiser.targets.iter().map(|address| {
+                let aggregator = relations.aggregator_at(&address.host, address.port);
+                Target { address, aggregator }
+            });
+            let targets: Vec<Target<'_>> = targets.collect();
+            let mut aggregators: BTreeMap<&Name, BTreeSet<Name>> = BTreeMap::new();
+            for name in targets.iter().filter_map(|target| target.aggregator) {
+                if let Some(group) = relations.group_of(name) {
+                    aggregators.entry(group).or_default().insert(name.clone());
+                }
+            }
+            let labels = labels(cluster, &group.daemons, advertiser);
+            announcements.push(Announcement { advertiser, labels, targets, aggregators });
+        }
+    }
+    announcements
 }
 
 /// Names stand for daemons, or for endpoints of daemons, or they are names of their own, one for each daemon.
@@ -120,30 +121,24 @@ fn labels(cluster: &Cluster, group: &[Name], advertiser: &Advertiser) -> Vec<(Na
     advertiser.daemons.iter().map(|daemon| (daemon.clone(), label(daemon))).collect()
 }
 
-/// The aggregator of each group that each daemon advertises itself to.
-fn homes<'a>(
-    announcements: &'a [Announcement<'a>],
-    held: &BTreeMap<&'a Name, BTreeMap<Name, usize>>,
-) -> BTreeMap<(&'a Name, &'a Name), Name> {
+/// For each group, the aggregator that each daemon advertises itself to.
+fn homes<'c>(
+    announcements: &[Announcement<'c>],
+    held: &BTreeMap<&Name, BTreeMap<Name, usize>>,
+) -> BTreeMap<&'c Name, BTreeMap<Name, Name>> {
     let mut reachable: BTreeMap<&Name, BTreeMap<Name, BTreeSet<Name>>> = BTreeMap::new();
     for announcement in announcements {
-        for (daemon, _) in &announcement.labels {
-            for aggregator in announcement.targets.iter().filter_map(|target| target.aggregator) {
-                let daemons = reachable.entry(aggregator.group).or_default();
-                daemons.entry(daemon.clone()).or_default().insert(aggregator.name.clone());
+        for (group, aggregators) in &announcement.aggregators {
+            let daemons = reachable.entry(group).or_default();
+            for (daemon, _) in &announcement.labels {
+                daemons.entry(daemon.clone()).or_default().extend(aggregators.iter().cloned());
             }
         }
     }
-    let daemons: BTreeSet<&Name> =
-        announcements.iter().flat_map(|a| a.labels.iter().map(|(daemon, _)| daemon)).collect();
-    let mut homes = BTreeMap::new();
-    for (group, reachable) in reachable {
-        let Some(held) = held.get(group) else { continue };
-        for (daemon, home) in place_advertised(&reachable, held, &BTreeMap::new()) {
-            homes.extend(daemons.get(&daemon).map(|daemon| ((group, *daemon), home)));
-        }
-    }
-    homes
+    let home = |(group, reachable): (&'c Name, BTreeMap<Name, BTreeSet<Name>>)| {
+        Some((group, place_advertised(&reachable, held.get(group)?, &BTreeMap::new())))
+    };
+    reachable.into_iter().filter_map(home).collect()
 }
 
 /// `NAME-HOST`; with the port where other targets are on the same host.
