@@ -78,7 +78,7 @@ async fn tls_needs_the_right_files() {
     for (wrong, complaint) in [
         (&[][..], "say `ca` in etcd.yaml"),
         (&[("ca", "other-ca.pem")], "no authority in the file `ca` vouches for it"),
-        (&[("ca", "ca.pem")], "if it wants a certificate of yours, say `cert` and `key` in etcd.yaml"),
+        (&[("ca", "ca.pem")], "if it wants a certificate of yours, say `cert` and `key`"),
     ] {
         assert_refused(&site, &files(wrong), &silent);
         assert_refused(&site, &files(wrong), complaint);
@@ -96,5 +96,5 @@ async fn tls_needs_the_right_files() {
     let expected = format!("etcd at {} does not answer: ", plain.endpoint());
     let ca = format!("ca: {}\n", tls_file("ca.pem").display());
     assert_refused(&site, &etcd_yaml(&[&plain.endpoint()], &ca), &expected);
-    assert_refused(&site, &etcd_yaml(&[&plain.endpoint()], &ca), "it may not talk TLS");
+    assert_refused(&site, &etcd_yaml(&[&plain.endpoint()], &ca), "if it does not talk TLS, say no `ca`");
 }

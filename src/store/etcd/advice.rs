@@ -15,24 +15,26 @@ pub(super) enum Tls {
 /// `connection refused` does. The keys are those of etcd.yaml.
 pub(super) fn on(tls: Tls, reason: &str) -> Option<&'static str> {
     let contains = |texts: &[&str]| texts.iter().any(|text| reason.contains(text));
+    // How soon a server hangs up on what it does not understand is a matter of chance.
+    let hung_up = contains(&["broken pipe", "connection closed", "connection reset", "frame with invalid size"]);
     match tls {
-        Tls::Off if contains(&["broken pipe", "connection closed", "connection reset", "frame with invalid size"]) => {
-            Some("if it wants TLS, say `ca` in etcd.yaml")
-        }
+        Tls::Off if hung_up => Some("if it wants TLS, say `ca` in etcd.yaml"),
+        Tls::Off => None,
         _ if contains(&["UnknownIssuer", "BadSignature"]) => Some("no authority in the file `ca` vouches for it"),
         _ if contains(&["NotValidForName"]) => Some("say its `host` as its certificate does"),
-        Tls::Anonymous | Tls::WithIdentity if contains(&["handshake eof", "InvalidContentType"]) => {
-            Some("it may not talk TLS: then say no `ca` in etcd.yaml")
+        _ if contains(&["handshake eof", "InvalidContentType"]) => {
+            Some("if it does not talk TLS, say no `ca` in etcd.yaml")
         }
-        Tls::Anonymous
-            if contains(&["broken pipe", "connection closed", "connection reset", "CertificateRequired"]) =>
-        {
+        Tls::Anonymous if contains(&["fatal alert"]) => {
             Some("if it wants a certificate of yours, say `cert` and `key` in etcd.yaml")
         }
-        Tls::WithIdentity if contains(&["broken pipe", "connection closed", "connection reset", "alert"]) => {
+        Tls::Anonymous if hung_up => Some(
+            "if it wants a certificate of yours, say `cert` and `key` in etcd.yaml; if it does not talk TLS, say no `ca`",
+        ),
+        Tls::WithIdentity if contains(&["fatal alert"]) || hung_up => {
             Some("it may not accept the certificate of the file `cert`")
         }
-        _ => None,
+        Tls::Anonymous | Tls::WithIdentity => None,
     }
 }
 
