@@ -189,7 +189,8 @@ fn object_of(key: &str) -> (usize, &str) {
     let wanted = if GROUPED_SECTIONS.contains(&section) { 2 } else { 1 };
     match key.match_indices('/').nth(wanted) {
         Some((end, _)) => (wanted, &key[..end]),
-        None => (key.matches('/').count(), key),
+        // No object: a line of its own.
+        None => (0, key),
     }
 }
 
@@ -309,6 +310,33 @@ mod tests {
                 "~ producers/agg-[1-2]/node-[1-2]-411,node-4-411/updaters/000000/interval: 1s -> 2s (3 keys)",
                 "~ producers/agg-[1-2]/node-3-411/updaters/000000/interval: 1s -> 5s",
             ],
+        );
+    }
+
+    #[test]
+    fn several_endpoints_of_a_daemon_are_several_lines() {
+        let of_transport = |transport: &str| {
+            let key = |n: u32, port: u32| format!("daemons/s-{n}/endpoints/e-{n}-{port}/xprt");
+            let keys = (1..=12).flat_map(|n| [411, 412].map(|port| key(n, port)));
+            keys.map(|key| (key, transport.to_owned())).collect::<Tree>()
+        };
+        assert_folded(
+            &of_transport("sock"),
+            &of_transport("rdma"),
+            &[
+                "~ daemons/s-[1-12]/endpoints/e-[1-12]-411/xprt: sock -> rdma (12 keys)",
+                "~ daemons/s-[1-12]/endpoints/e-[1-12]-412/xprt: sock -> rdma (12 keys)",
+            ],
+        );
+    }
+
+    #[test]
+    fn places_in_lists_are_not_folded() {
+        let keys = ["producers/g/n-1/updaters/000000/interval", "producers/g/n-2/updaters/000001/interval"];
+        assert_folded(
+            &tree(&keys.map(|key| (key, "1s"))),
+            &tree(&keys.map(|key| (key, "2s"))),
+            &keys.map(|key| format!("~ {key}: 1s -> 2s")).each_ref().map(String::as_str),
         );
     }
 
