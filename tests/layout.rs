@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
 
+#[path = "layout/generated.rs"]
+mod generated;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -9,6 +12,7 @@ use std::path::PathBuf;
 use maestro::cluster::{Cluster, Updater};
 use maestro::spec::read_cluster_with;
 use maestro::store::{Tree, layout};
+use proptest::prelude::*;
 
 const CURRENT: [&str; 9] = [
     "advertise-current",
@@ -293,4 +297,13 @@ fn values_that_cannot_be_are_errors_with_their_key() {
     );
     assert_error("stores/z/s/name", "s", "`stores/z`: there is no group of aggregators `z`");
     assert_error("daemons/s-1/addr/x", "y", "the key `daemons/s-1/addr/x` has a value and also keys below it");
+}
+
+proptest! {
+    #[test]
+    fn any_cluster_is_read_as_it_was_written(cluster in generated::cluster()) {
+        let tree = layout::write(&cluster);
+        let read = layout::read(&tree);
+        prop_assert!(read.as_ref() == Ok(&cluster), "{read:#?}\n{tree:#?}");
+    }
 }

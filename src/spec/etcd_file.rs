@@ -145,8 +145,9 @@ fn read_members(nodes: &[Node], default_port: u16, report: &Report<'_>) -> Vec<M
 fn harmless(line: &str) -> &str {
     let mut shown = 0;
     for (colon, _) in line.match_indices(':') {
-        let word_begin =
-            line[..colon].trim_end().rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+        let before = line[..colon].trim_end();
+        let word_begin = before.rfind(|c: char| !c.is_alphanumeric() && c != '_');
+        let word_begin = word_begin.map_or(0, |at| at + before[at..].chars().next().map_or(0, char::len_utf8));
         let word = line[word_begin..colon].trim_end().trim_matches(['"', '\'']);
         if HARMLESS.contains(&word) || nearest(word, HARMLESS).is_some() {
             shown = line.len();
@@ -208,8 +209,35 @@ mod tests {
     }
 
     #[test]
+    fn shows_no_value_that_may_be_a_secret() {
+        for line in [
+            "pasword: hunter2",
+            "password hunter2",
+            "password:\thunter2",
+            "password: *hunter2",
+            "  hunter2",
+            "  'hunter2",
+            "secret: hunter2: x",
+            "members: [ { host: a, pwd: hunter2 } ]",
+            "\u{fffd}:hunter2",
+        ] {
+            let (_, diagnostics) = read("f", &format!("user: root\n{line}\npassword: hunter2\npassword: hunter2\n"));
+            assert!(!diagnostics.is_empty(), "{line}");
+            for diagnostic in diagnostics {
+                assert!(!diagnostic.to_string().contains("hunter2"), "{line}: {diagnostic}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_without_secrets_is_shown() {
+        assert!(first_error("members:\n  - host: ::1\n    prot: 2379\n").contains("3 |     prot: 2379"));
+    }
+
+    #[test]
     fn says_what_is_missing_or_wrong() {
         assert!(first_error("cluster: a").contains("needs `members`"));
+        assert!(first_error("members: []").contains("`members` names no member"));
         assert!(first_error("members: [ { port: 1 } ]").contains("a member needs `host`"));
         assert!(first_error("members: [ { host: a }, { host: a } ]").contains("a:2379 is listed twice"));
         assert!(first_error("members: [ { host: a } ]\ncert: c").contains("`cert` and `key` belong together"));

@@ -192,8 +192,10 @@ fn read_plugin(node: &Node, instance: Option<&str>, report: &Report<'_>) -> Opti
 }
 
 fn read_config(node: &Node, report: &Report<'_>) -> Option<PluginConfig> {
-    if let Value::Text(line) = node.value() {
-        return Some(PluginConfig::Line(line.clone()));
+    match node.value() {
+        Value::Text(line) if line.is_empty() => return Some(PluginConfig::Attributes(BTreeMap::new())),
+        Value::Text(line) => return Some(PluginConfig::Line(line.clone())),
+        _ => {}
     }
     let fields = Fields::of(node, "a plugin configuration", report)?;
     let mut attributes = BTreeMap::new();
