@@ -8,6 +8,7 @@ pub mod hostlist;
 pub mod interval;
 pub mod ldms_yaml;
 pub mod tree;
+pub mod wire;
 
 /// The bytes as text; what is no UTF-8 is replaced.
 fn text_of(data: &[u8]) -> std::borrow::Cow<'_, str> {
