@@ -1,6 +1,6 @@
 //! The layout in etcd, compared with what the Python maestro writes for the same YAML.
 
-#![expect(clippy::unwrap_used, reason = "what fails in a test fails the test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails in a test fails the test")]
 
 #[path = "layout/generated.rs"]
 mod generated;
