@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::SystemTime;
 
-use super::auth::{Auth, AuthError, Credentials, Handshake, Role};
+use super::auth::{Auth, AuthError, Credential, Credentials, Handshake, Role};
 use super::codec::record::{MAX_RECORD_BYTES, MessageKind, UNIDENTIFIED};
 use super::codec::transport::{Directory, Rail};
 use super::codec::{
@@ -31,7 +31,7 @@ pub struct SessionOptions {
     /// Random and unpredictable: what the daemon has to prove its knowledge of the secret with.
     pub challenge: u64,
     /// What [`AuthMethod::credential`](super::auth::AuthMethod::credential) made for this connection.
-    pub credential: Option<Vec<u8>>,
+    pub credential: Option<Credential>,
 }
 
 /// What has happened on the connection.
@@ -220,7 +220,7 @@ impl ClientSession {
     /// The daemon's credential, to be checked with the method of the connection; the outcome is for
     /// [`ClientSession::credential_checked`].
     #[must_use]
-    pub fn unchecked_credential(&self) -> Option<&[u8]> {
+    pub fn unchecked_credential(&self) -> Option<&Credential> {
         self.handshake.unchecked_credential()
     }
 

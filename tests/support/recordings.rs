@@ -116,7 +116,7 @@ impl Recording {
             Some("munge") => AuthMethod::Munge(Munge::default()),
             _ => AuthMethod::None,
         };
-        let credential = matches!(method, AuthMethod::Munge(_)).then(|| first_auth.clone());
+        let credential = matches!(method, AuthMethod::Munge(_)).then(|| first_auth.clone().into());
         let challenge = first_auth.get(4..12).map_or(0, |bytes| u64::from_be_bytes(bytes.try_into().unwrap()));
         let rail = client.and_then(|client| client.rail);
         ClientSession::new(SessionOptions {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::ParseIntError;
 
-pub use munge::{Munge, MungeError};
+pub use munge::{Credential, Munge, MungeError};
 pub use naive::Credentials;
 pub use secret::{Secret, SecretError, SecretFileError};
 
@@ -130,7 +130,7 @@ impl AuthMethod {
     ///
     /// # Errors
     /// The service of this host that makes credentials is not there.
-    pub fn credential(&self, local: SocketAddr) -> Result<Option<Vec<u8>>, AuthError> {
+    pub fn credential(&self, local: SocketAddr) -> Result<Option<Credential>, AuthError> {
         match self {
             AuthMethod::Munge(munge) => Ok(Some(munge.credential(local)?)),
             AuthMethod::None | AuthMethod::Naive(_) | AuthMethod::Ovis(_) => Ok(None),
@@ -141,7 +141,7 @@ impl AuthMethod {
     ///
     /// # Errors
     /// The credential is not genuine, or the service of this host that checks credentials is not there.
-    pub fn check(&self, credential: &[u8]) -> Result<Credentials, AuthError> {
+    pub fn check(&self, credential: &Credential) -> Result<Credentials, AuthError> {
         match self {
             AuthMethod::Munge(munge) => Ok(munge.check(credential)?),
             AuthMethod::None | AuthMethod::Naive(_) | AuthMethod::Ovis(_) => {
@@ -191,7 +191,7 @@ enum Plugin {
 
 impl Handshake {
     /// Hands over what [`AuthMethod::credential`] has made.
-    pub fn introduce_with(&mut self, credential: Vec<u8>) {
+    pub fn introduce_with(&mut self, credential: Credential) {
         if let Plugin::Munge(exchange) = &mut self.0 {
             exchange.introduce_with(credential);
         }
@@ -223,7 +223,7 @@ impl Handshake {
 
     /// The credential of the peer that is to be checked before this side can be content.
     #[must_use]
-    pub fn unchecked_credential(&self) -> Option<&[u8]> {
+    pub fn unchecked_credential(&self) -> Option<&Credential> {
         match &self.0 {
             Plugin::Munge(exchange) => exchange.unchecked(),
             Plugin::None | Plugin::Naive(_) | Plugin::Ovis(_) => None,

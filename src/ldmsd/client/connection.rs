@@ -67,7 +67,7 @@ impl Connection {
                 return Ok(peer);
             }
             if let Some(credential) = self.session.unchecked_credential() {
-                let outcome = check(method.clone(), credential.to_vec()).await;
+                let outcome = check(method.clone(), credential.clone()).await;
                 self.session.credential_checked(outcome, SystemTime::now())?;
                 continue;
             }

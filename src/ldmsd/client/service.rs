@@ -3,10 +3,10 @@
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 
-use crate::ldmsd::auth::{AuthError, AuthMethod, Credentials, MungeError};
+use crate::ldmsd::auth::{AuthError, AuthMethod, Credential, Credentials, MungeError};
 
 /// The credential for a new connection, where the method needs one.
-pub(super) async fn credential(method: &AuthMethod, stream: &TcpStream) -> Result<Option<Vec<u8>>, AuthError> {
+pub(super) async fn credential(method: &AuthMethod, stream: &TcpStream) -> Result<Option<Credential>, AuthError> {
     if !method.needs_service() {
         return Ok(None);
     }
@@ -16,7 +16,7 @@ pub(super) async fn credential(method: &AuthMethod, stream: &TcpStream) -> Resul
 }
 
 /// Whose credential it is.
-pub(super) async fn check(method: AuthMethod, credential: Vec<u8>) -> Result<Credentials, AuthError> {
+pub(super) async fn check(method: AuthMethod, credential: Credential) -> Result<Credentials, AuthError> {
     spawn_blocking(move || method.check(&credential)).await.unwrap_or_else(|_| Err(cut_short()))
 }
 

@@ -7,6 +7,7 @@
 mod library;
 
 use std::ffi::{CStr, CString};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use self::library::Library;
@@ -17,6 +18,31 @@ use super::{AuthError, Credentials};
 pub struct Munge {
     /// The socket of munged, where it is not that for which libmunge was built.
     socket: Option<CString>,
+}
+
+/// A MUNGE credential as it travels: text with a NUL at its end. `Debug` conceals it, since whoever reads it in time can
+/// use it once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential(Vec<u8>);
+
+impl Credential {
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Credential {
+    fn from(bytes: Vec<u8>) -> Credential {
+        Credential(bytes)
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(…)")
+    }
 }
 
 /// Why MUNGE is of no help.
@@ -58,10 +84,10 @@ impl Munge {
     ///
     /// # Errors
     /// libmunge or munged is missing.
-    pub fn credential(&self, local: SocketAddr) -> Result<Vec<u8>, MungeError> {
+    pub fn credential(&self, local: SocketAddr) -> Result<Credential, MungeError> {
         let credential = Library::get()?.encode(self.socket.as_deref(), &payload(local))?;
         // The NUL at the end travels, too.
-        Ok(credential.into_bytes_with_nul())
+        Ok(Credential(credential.into_bytes_with_nul()))
     }
 
     /// Has munged check the credential of a peer, and tell who made it. Blocks, for seconds where munged hangs.
@@ -70,8 +96,8 @@ impl Munge {
     ///
     /// # Errors
     /// libmunge or munged is missing, or munged does not accept the credential.
-    pub fn check(&self, credential: &[u8]) -> Result<Credentials, MungeError> {
-        let credential = CStr::from_bytes_until_nul(credential).map_err(|_| MungeError::Malformed)?;
+    pub fn check(&self, credential: &Credential) -> Result<Credentials, MungeError> {
+        let credential = CStr::from_bytes_until_nul(credential.as_bytes()).map_err(|_| MungeError::Malformed)?;
         Library::get()?.decode(self.socket.as_deref(), credential)
     }
 }
@@ -103,31 +129,31 @@ fn payload(local: SocketAddr) -> Vec<u8> {
 /// One side's part of the exchange of credentials.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
-    own: Option<Vec<u8>>,
+    own: Option<Credential>,
     /// The peer's, as long as nobody has checked it.
-    unchecked: Option<Vec<u8>>,
+    unchecked: Option<Credential>,
     peer: Option<Credentials>,
 }
 
 impl Exchange {
-    pub(super) fn introduce_with(&mut self, credential: Vec<u8>) {
+    pub(super) fn introduce_with(&mut self, credential: Credential) {
         self.own = Some(credential);
     }
 
     pub(super) fn introduction(&self) -> Option<Vec<u8>> {
-        self.own.clone()
+        self.own.as_ref().map(|credential| credential.as_bytes().to_vec())
     }
 
     pub(super) fn receive(&mut self, message: &[u8]) -> Result<(), AuthError> {
         if self.unchecked.is_some() || self.peer.is_some() {
             return Err(AuthError::Malformed { plugin: "munge" });
         }
-        self.unchecked = Some(message.to_vec());
+        self.unchecked = Some(Credential(message.to_vec()));
         Ok(())
     }
 
-    pub(super) fn unchecked(&self) -> Option<&[u8]> {
-        self.unchecked.as_deref()
+    pub(super) fn unchecked(&self) -> Option<&Credential> {
+        self.unchecked.as_ref()
     }
 
     pub(super) fn checked(&mut self, peer: Credentials) {
@@ -163,7 +189,8 @@ mod tests {
         let mut exchange = Exchange::default();
         exchange.receive(b"MUNGE:first:\0").unwrap();
         assert_eq!(exchange.receive(b"MUNGE:second:\0"), Err(AuthError::Malformed { plugin: "munge" }));
-        assert_eq!(exchange.unchecked(), Some(&b"MUNGE:first:\0"[..]));
+        assert_eq!(exchange.unchecked().map(Credential::as_bytes), Some(&b"MUNGE:first:\0"[..]));
+        assert!(!format!("{exchange:?}").contains("first"), "{exchange:?}");
         assert_eq!(exchange.peer(), None);
         exchange.checked(Credentials { uid: 7, gid: 8 });
         assert_eq!((exchange.unchecked(), exchange.peer()), (None, Some(Credentials { uid: 7, gid: 8 })));

@@ -29,7 +29,7 @@ fn method(number: u8) -> AuthMethod {
 
 fn converse<'a>(plugin: u8, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Event>, Vec<u8>, Option<SessionError>) {
     let method = method(plugin);
-    let credential = matches!(method, AuthMethod::Munge(_)).then(|| b"MUNGE:ours:\0".to_vec());
+    let credential = matches!(method, AuthMethod::Munge(_)).then(|| b"MUNGE:ours:\0".to_vec().into());
     let auth = Auth { domain: "d".into(), method };
     let mut session = ClientSession::new(SessionOptions {
         auth,
