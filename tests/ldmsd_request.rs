@@ -56,7 +56,17 @@ impl Daemon {
 }
 
 fn run(arguments: &str) -> (i32, String, String) {
-    let output = Command::new(example("ldmsd_request")).args(arguments.split_whitespace()).output().unwrap();
+    run_with_secret_file("", arguments)
+}
+
+/// The same, with the environment naming the secret file.
+fn run_with_secret_file(path: &str, arguments: &str) -> (i32, String, String) {
+    let mut command = Command::new(example("ldmsd_request"));
+    command.args(arguments.split_whitespace()).env_remove("LDMS_AUTH_FILE");
+    if !path.is_empty() {
+        command.env("LDMS_AUTH_FILE", path);
+    }
+    let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
@@ -136,6 +146,17 @@ async fn who_cannot_ask_says_why_and_not_the_secret() {
     for shown in [open.2, wrong.2, short.2, daemon.request("--table daemon_status").1] {
         assert!(!shown.contains("battery-staple") && !shown.contains(SECRET) && !shown.contains("short"), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn the_environment_names_the_secret_file_as_for_ldmsd() {
+    let daemon = Daemon::start("4.5").await;
+    let ask = format!("--port {} --auth ovis daemon_status", daemon.port.number());
+    let secret = daemon.dir.path().join("secret").display().to_string();
+    assert_eq!(run_with_secret_file(&secret, &ask).0, 0);
+    // It counts even where there is no such file.
+    let missing = run_with_secret_file(&format!("{secret}-missing"), &ask);
+    assert!(missing.0 == 254 && missing.2.contains("secret-missing"), "{missing:?}");
 }
 
 #[test]
