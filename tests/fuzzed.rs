@@ -8,7 +8,12 @@ use std::path::{Path, PathBuf};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-#[allow(unreachable_pub, missing_docs, reason = "a library of the fuzz targets")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "a library of the fuzz targets; fuzzed_wire.rs uses the rest"
+)]
 #[path = "fuzz/src/lib.rs"]
 mod fuzz;
 

@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets for the wire, fed with damaged recordings: the same damage at every run.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on shall fail")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on shall fail")]
 
 mod support;
 #[path = "fuzz/src/wire/mod.rs"]
