@@ -21,7 +21,7 @@
 //! | [`spec`] | YAML in three dialects → `Cluster`, with diagnostics that have a place; etcd.yaml | talks to etcd or ldmsd |
 //! | [`ldmsd`] | the wire: codec, authentication, commands, status, an async client | knows clusters |
 //! | [`placement`] | who collects what: pure functions | reads a clock |
-//! | [`desired`] | what a daemon should be, and the commands that make it so | does I/O |
+//! | [`desired`] | what a daemon should be, the commands that make it so, the file that it can start with | does I/O |
 //! | [`store`] | configurations in etcd or in a file, and the keys that they are kept under | decides anything |
 //! | [`conductor`] | the control loop: events and the time in, actions out | does I/O, reads a clock |
 //! | [`runtime`] | tokio tasks around the conductor: an agent for each daemon, the configuration source | decides anything |

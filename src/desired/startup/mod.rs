@@ -28,7 +28,7 @@ pub use options::OptionError;
 use super::config::{ListenWanted, apart_from_producers, group_producers};
 use super::{Advertising, Change, DaemonConfig, Ledger, Roles};
 use super::{advertising, plugins, policies, producers, services, updaters};
-use crate::cluster::{AuthDomain, Cluster, Daemon, Relations};
+use crate::cluster::{AuthDomain, Cluster, Daemon, PluginConfig, Relations};
 use crate::ldmsd::{Attribute, Command, LineError, Numbering, Observation, Verb};
 use crate::notation::Name;
 use crate::placement::home_blocks;
@@ -48,7 +48,7 @@ pub enum StartupError {
     /// A command does not fit into a line.
     #[error("{of}: a configuration file cannot hold this `{verb}`: {error}")]
     Line {
-        /// Whose file; all aggregators of a group are named by the group.
+        /// Whose file; a plugin's name where several have it, and the group of aggregators that have a producer.
         of: Name,
         /// The verb of the command.
         verb: Verb,
@@ -101,8 +101,16 @@ impl<'c> StartupFiles<'c> {
     /// The files of a cluster, balanced as with all aggregators up.
     ///
     /// # Errors
-    /// A producer cannot be written into a file.
+    /// A producer or a plugin cannot be written into a file.
     pub fn of(cluster: &'c Cluster) -> Result<StartupFiles<'c>, StartupError> {
+        for (name, plugin) in &cluster.plugins {
+            let values = plugin.config.iter().filter_map(|config| match config {
+                PluginConfig::Attributes(attributes) => Some(attributes),
+                PluginConfig::Line(_) => None,
+            });
+            let words = values.flatten().flat_map(|(key, values)| values.iter().map(move |value| (key, value)));
+            check_words(name, Verb::Config, words)?;
+        }
         let (nothing, nothing_sent) = (Observation::default(), Ledger::default());
         let relations = Relations::of(cluster);
         let mut groups = BTreeMap::new();
@@ -140,6 +148,10 @@ impl<'c> StartupFiles<'c> {
 
         let (nothing, nothing_sent, none) = (Observation::default(), Ledger::default(), BTreeSet::new());
 
+        check_words(name, Verb::Env, &daemon.environment)?;
+        for domain in config.auth_domains.values() {
+            check_words(name, Verb::AuthAdd, &domain.options)?;
+        }
         let mut before = Text { of: name, text: header(daemon) };
         let services = commands(|all| services::changes(&config, &nothing_sent, NUMBERING, all));
         let (environment, services): (Vec<Command>, Vec<Command>) = services.partition(|c| c.verb == Verb::Env);
@@ -190,6 +202,20 @@ impl<'c> StartupFiles<'c> {
 fn header(daemon: &Daemon) -> String {
     let of_group = if daemon.group == daemon.name { String::new() } else { format!(" of {}", daemon.group) };
     format!("{MARK}: changes made here are lost\n# ldmsd {}{of_group}, on {}\n", daemon.name, daemon.host)
+}
+
+/// Free options are joined by blanks: a value with one would fall apart.
+fn check_words<'w>(
+    of: &Name,
+    verb: Verb,
+    words: impl IntoIterator<Item = (&'w String, &'w String)>,
+) -> Result<(), StartupError> {
+    match words.into_iter().find(|(_, value)| value.contains([' ', '\t', '\n'])) {
+        Some((key, value)) => {
+            Err(StartupError::Line { of: of.clone(), verb, error: LineError::Blank(format!("{key}={value}")) })
+        }
+        None => Ok(()),
+    }
 }
 
 /// The commands of changes.

@@ -177,4 +177,18 @@ fn what_a_file_cannot_hold_is_an_error_that_says_whose() {
         failure(&cluster, "a-1"),
         "a-[1-3]: a configuration file cannot hold this `prdcr_add`: `host=two words` has a blank in it"
     );
+    cluster.daemons.get_mut(&Name::from("node-3")).unwrap().host = "h-3".into();
+
+    let node = cluster.daemons.get_mut(&Name::from("node-8")).unwrap();
+    node.environment.insert("SITE".into(), "our site".into());
+    assert_eq!(
+        failure(&cluster, "node-8"),
+        "node-8: a configuration file cannot hold this `env`: `SITE=our site` has a blank in it"
+    );
+    let plugin = cluster.plugins.get_mut(&Name::from("m")).unwrap();
+    plugin.config = vec![PluginConfig::Attributes([("schema".into(), vec!["mem info".into()])].into())];
+    assert_eq!(
+        failure(&cluster, "node-9"),
+        "m: a configuration file cannot hold this `config`: `schema=mem info` has a blank in it"
+    );
 }
