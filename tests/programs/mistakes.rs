@@ -12,7 +12,7 @@ const MISTAKES: [(&str, &str, &str); 6] = [
     ("container: all, schema: meminfo", "contanier: all, schema: meminfo", "52:50: error: unknown key `contanier`"),
     ("daemons: *samplers", "daemons: nobody", "43:14: error: no daemon is called `nobody`"),
     ("NETWORK.[1-8]", "NETWORK.[1-9]", "5:12: error: 8 daemons cannot be shared evenly by 9 hosts"),
-    ("[ meminfo, loadavg ]", "[ meminfo, loadavg", "46:8: error: this is not YAML"),
+    ("[ meminfo, loadavg ]", "[ meminfo, loadavg", "44:14: error: this `[` is never closed"),
     ("plugins: [ meminfo", "plugins: [ memnifo", "44:16: error: "),
     ("csv, container: all, schema: loadavg", "cvs, container: all, schema: loadavg", "53:43: error: "),
 ];
