@@ -2,14 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use maestro::cli::{self, LogLevel};
-use maestro::runtime::{self, AgentSettings};
+use maestro::cluster::Cluster;
+use maestro::local::{find_ldmsd, keep_aggregators};
+use maestro::runtime::{self, AgentSettings, ConfigEvent};
 use maestro::{conductor, store};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
 /// Configures the daemons of an LDMS cluster and balances its producers over the aggregators.
 ///
@@ -50,9 +54,17 @@ struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     return_delay: Duration,
 
-    /// Start the aggregators that run on this host
+    /// Start the aggregators whose host is this machine, and start again those that end; they stay when maestro stops
     #[arg(long)]
     start_aggregators: bool,
+
+    /// With --start-aggregators: where their log and pid files are [default: the home directory]
+    #[arg(long = "local_path", value_name = "DIR", requires = "start_aggregators")]
+    local_path: Option<PathBuf>,
+
+    /// With --start-aggregators: the ldmsd to start [default: the first in PATH]
+    #[arg(long, value_name = "FILE", requires = "start_aggregators")]
+    ldmsd: Option<PathBuf>,
 
     /// How much is logged
     #[arg(long, value_name = "LEVEL", default_value = "info", ignore_case = true)]
@@ -96,9 +108,6 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.rebalance == Rebalance::Sets {
         bail!("balancing by metric sets is not available yet: use --rebalance producers");
     }
-    if arguments.start_aggregators {
-        bail!("starting aggregators is not available yet: start them by other means, without --start-aggregators");
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
     let outcome = runtime.block_on(serve(arguments));
     // Nothing is owed to the daemons: whatever is still being said ends here.
@@ -117,6 +126,13 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         tracing::info!("stopping; every ldmsd stays as it is");
     };
     tokio::pin!(stop);
+    let keeping = match arguments.start_aggregators {
+        true => {
+            let program = find_ldmsd(arguments.ldmsd.as_deref(), std::env::var_os("PATH").as_deref())?;
+            Some((cli::directory_or_home(arguments.local_path.as_deref())?, program))
+        }
+        false => None,
+    };
     let configurations = async {
         match arguments.ldms_config {
             Some(path) => runtime::from_file(path).await,
@@ -141,8 +157,39 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         settle_us: micros(agents.probe_deadline),
         return_delay_us: micros(arguments.return_delay),
     };
+    let configurations = match keeping {
+        Some((directory, program)) => starting_aggregators(configurations, directory, program),
+        None => configurations,
+    };
     runtime::run(configurations, settings, agents, stop).await;
     Ok(())
+}
+
+/// Hands the configurations on, and keeps the aggregators of this machine running as they say.
+fn starting_aggregators(
+    mut configurations: mpsc::Receiver<ConfigEvent>,
+    directory: PathBuf,
+    program: PathBuf,
+) -> mpsc::Receiver<ConfigEvent> {
+    let (events, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut keeper: Option<watch::Sender<Arc<Cluster>>> = None;
+        while let Some(event) = configurations.recv().await {
+            match (&event, &keeper) {
+                (ConfigEvent::Changed(cluster), Some(keeper)) => drop(keeper.send_replace(Arc::clone(cluster))),
+                (ConfigEvent::Changed(cluster), None) => {
+                    let (sender, clusters) = watch::channel(Arc::clone(cluster));
+                    tokio::spawn(keep_aggregators(clusters, directory.clone(), program.clone()));
+                    keeper = Some(sender);
+                }
+                _ => {}
+            }
+            if events.send(event).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -1,6 +1,6 @@
 //! Reading the two YAML files that an operator names on the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 
@@ -51,6 +51,18 @@ pub fn etcd_options(path: Option<&Path>) -> anyhow::Result<EtcdOptions> {
         tls: config.ca.map(|ca| TlsFiles { ca: ca.into(), identity }),
         login: config.user.zip(config.password).map(|(user, password)| Login { user, password }),
     })
+}
+
+/// An absolute path to where local daemons have their files: as given, or the user's home directory.
+///
+/// # Errors
+/// The user has none.
+pub fn directory_or_home(directory: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let directory = match directory {
+        Some(directory) => directory.to_owned(),
+        None => std::env::home_dir().context("this user has no home directory: give one with --local_path DIR")?,
+    };
+    std::path::absolute(&directory).with_context(|| format!("cannot use {}", directory.display()))
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

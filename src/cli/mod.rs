@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 
 use clap::{Command, ValueEnum};
-pub use files::{etcd_options, read_cluster};
+pub use files::{directory_or_home, etcd_options, read_cluster};
 use tracing::level_filters::LevelFilter;
 
 /// How much is logged. The names are those of the Python program.

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tracing::info;
 
 use super::Source;
+use crate::cli;
 use crate::cluster::Cluster;
 use crate::desired::startup::StartupFiles;
 use crate::local::{self, LocalDaemon, ThisHost, find_ldmsd};
@@ -43,7 +44,7 @@ async fn keep(cluster: &Cluster, directory: Option<&Path>, program: &Path) -> an
     if names.is_empty() {
         bail!("no daemon lives here: this machine is {machine}, and {}", hosts_of(cluster));
     }
-    let directory = directory_or_home(directory)?;
+    let directory = cli::directory_or_home(directory)?;
     // Shells have HOSTNAME, but seldom hand it on.
     let host_name = env::var_os("HOSTNAME").is_none().then_some(machine.name.as_str());
     let files = StartupFiles::of(cluster)?;
@@ -57,14 +58,6 @@ async fn keep(cluster: &Cluster, directory: Option<&Path>, program: &Path) -> an
     local::keep(daemons, stops()?).await?;
     info!("all daemons of this machine are stopped");
     Ok(())
-}
-
-fn directory_or_home(directory: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let directory = match directory {
-        Some(directory) => directory.to_owned(),
-        None => env::home_dir().context("this user has no home directory: give one with --local_path DIR")?,
-    };
-    std::path::absolute(&directory).with_context(|| format!("cannot use {}", directory.display()))
 }
 
 /// The hosts of a cluster in short.

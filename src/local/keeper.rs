@@ -53,6 +53,13 @@ impl LocalDaemon {
         Some(LocalDaemon::new(daemon, launch, paths, host_name, None))
     }
 
+    /// Whether a process that an earlier run has started is there.
+    pub(super) fn has_process(&self) -> bool {
+        let text = fs::read_to_string(&self.paths.pid).unwrap_or_default();
+        let pid = text.trim().parse().ok();
+        pid.is_some_and(|pid| recognise(pid, &self.launch, &self.paths.log, true) != Found::Nothing)
+    }
+
     fn new(
         daemon: &Daemon,
         mut launch: Launch,

@@ -4,6 +4,7 @@
 //! - `lookup`: host names that only the resolver can tell.
 //! - `launch`: the process of a daemon as plain data, and where ldmsd is.
 //! - `supervisor`: starting, restarting, stopping, as a pure state machine; `notice`: what it says.
+//! - `aggregators`: which of them maestro itself starts, when it is asked to.
 //! - `keeper`: the processes, files and clock around it; `process`, `files`, `pid_file`: its parts.
 //!
 //! What real daemons showed, on the lines 4.4, 4.5 and the development head 4.5.1:
@@ -15,6 +16,7 @@
 //! - `listen` in the file for a port that `-x` named already ends ldmsd with status 17; a port in use with 7.
 //! - `HOSTNAME`, which configurations refer to, is rarely in the environment: an unset name expands to nothing.
 
+mod aggregators;
 mod files;
 mod keeper;
 mod launch;
@@ -26,6 +28,7 @@ mod residents;
 mod supervisor;
 mod this_host;
 
+pub use aggregators::keep_aggregators;
 pub use keeper::{LocalDaemon, keep};
 pub use launch::{Launch, find_ldmsd};
 pub use lookup::residents;
