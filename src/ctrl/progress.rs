@@ -47,15 +47,12 @@ impl Bar {
     pub(super) fn show(&self, progress: &Progress) {
         let (message, part) = describe(progress);
         self.0.set_message(message);
-        if let Some((done, total)) = part
-            && self.0.length() != Some(total)
-        {
+        let Some((done, total)) = part else { return };
+        if self.0.length() != Some(total) {
             self.0.set_style(style(WITH_END));
             self.0.set_length(total);
-            self.0.set_position(done);
-        } else if let Some((done, _)) = part {
-            self.0.set_position(done);
         }
+        self.0.set_position(done);
     }
 }
 
