@@ -15,6 +15,14 @@ use tokio::sync::mpsc;
 
 use crate::support::etcd::Etcd;
 
+/// Makes the first daemon an aggregator of the second.
+const AGGREGATES: &str = "
+aggregators:
+  - daemons: agg
+    peers:
+      - { endpoints: sampler-1-e, reconnect: 1s, updaters: [ { interval: 1s } ] }
+";
+
 #[tokio::test]
 async fn the_daemons_of_this_machine_are_started_and_all_are_gone_after_ctrl_c() {
     let machine = Machine::new();
@@ -27,7 +35,7 @@ async fn the_daemons_of_this_machine_are_started_and_all_are_gone_after_ctrl_c()
         assert_eq!(machine.starts(name), [(*pid, arguments)]);
         assert_eq!(fs::read_to_string(path("conf")).unwrap(), machine.generated(name));
         assert_eq!(fs::metadata(path("conf")).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_to_string(path("log")).unwrap(), "up, with HOSTNAME and LABEL=of the YAML\n");
+        assert_eq!(fs::read_to_string(path("log")).unwrap(), "up, with HOSTNAME and LABEL=of-the-YAML\n");
     }
     let text = keeper.log();
     assert!(text.contains("keeping 2 of 4 daemons") && text.contains(files.to_str().unwrap()), "{text}");
@@ -261,4 +269,41 @@ async fn a_configuration_that_no_file_can_hold_starts_nothing() {
     assert!(keeper.log().contains("sampler-1: `no_such_option` is no option of ldmsd"), "{}", keeper.log());
     assert!(!machine.path("files").exists());
     assert_eq!(machine.starts("agg"), []);
+}
+
+#[tokio::test]
+async fn maestro_starts_the_aggregators_of_its_machine_and_leaves_them_running() {
+    let machine = Machine::new();
+    machine.append(AGGREGATES);
+    let mut maestro = machine.maestro_that_starts_aggregators();
+    let pids = machine.until_up(&["agg"]).await;
+    let log = machine.path("files/agg.log");
+    assert_eq!(machine.starts("agg")[0].1, format!("-F -l {} -x sock:10001:127.0.0.2", log.display()));
+    assert!(machine.starts("sampler-1").is_empty(), "samplers are not its business");
+
+    kill_daemon(pids["agg"]);
+    maestro.until_it_says("agg is started again").await;
+    let pids = machine.until_up(&["agg"]).await;
+    maestro.signal("TERM");
+    assert_eq!(maestro.exit_code().await, Some(0));
+    assert!(is_alive(pids["agg"]), "data go on without maestro");
+
+    let mut next = machine.maestro_that_starts_aggregators();
+    next.until_it_says("agg runs already as it should").await;
+    assert_eq!(machine.until_up(&["agg"]).await, pids);
+    next.signal("TERM");
+    assert_eq!(next.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn maestro_leaves_an_aggregator_alone_that_somebody_else_runs() {
+    let machine = Machine::new();
+    machine.append(AGGREGATES);
+    let somebody = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    machine.replace("[10001]", &format!("[{}]", somebody.local_addr().unwrap().port()));
+    let mut maestro = machine.maestro_that_starts_aggregators();
+    maestro.until_it_says("agg runs already, and was not started by maestro").await;
+    maestro.signal("TERM");
+    assert_eq!(maestro.exit_code().await, Some(0));
+    assert!(machine.starts("agg").is_empty());
 }

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use crate::support::{Process, eventually};
 
 const MAESTRO_CTRL: &str = env!("CARGO_BIN_EXE_maestro_ctrl");
+const MAESTRO: &str = env!("CARGO_BIN_EXE_maestro");
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -29,12 +30,12 @@ const YAML: &str = r#"
 daemons:
   - names: agg
     hosts: 127.0.0.2
-    environment: { LABEL: "of the YAML" }
+    environment: { LABEL: "of-the-YAML" }
     endpoints:
       - { names: agg-e, ports: "[10001]", xprt: sock, maestro_comm: True }
   - names: sampler-1
     hosts: localhost
-    environment: { LABEL: "of the YAML" }
+    environment: { LABEL: "of-the-YAML" }
     endpoints:
       - { names: sampler-1-e, ports: "[10002]", xprt: sock, maestro_comm: True }
   - names: "far-[1-2]"
@@ -46,10 +47,12 @@ daemons:
 /// Notes how it was started, does what `behaviour-NAME` says, and runs until it is told to end.
 const LDMSD: &str = r#"#!/bin/sh
 site=$(dirname "$(dirname "$0")")
-name=$(basename "$3") name=${name%.*}
+while [ "$1" ] && [ "$1" != -l ]; do words="$words$1 "; shift; done
+name=$(basename "$2" .log)
+words="$words$*"
 trap 'exit 0' TERM
 trap 'touch "$site/interrupted"' INT
-echo "$$ $*" >> "$site/starts-$name"
+echo "$$ $words" >> "$site/starts-$name"
 [ -f "$site/behaviour-$name" ] && . "$site/behaviour-$name"
 echo "up, with ${HOSTNAME:+HOSTNAME and }LABEL=$LABEL"
 while :; do sleep 0.05; done
@@ -86,6 +89,12 @@ impl Machine {
         fs::write(self.path("cluster.yaml"), yaml.replace(old, new)).unwrap();
     }
 
+    /// Adds to the YAML of the cluster.
+    pub(crate) fn append(&self, yaml: &str) {
+        let before = fs::read_to_string(self.path("cluster.yaml")).unwrap();
+        fs::write(self.path("cluster.yaml"), before + yaml).unwrap();
+    }
+
     /// Runs `maestro_ctrl` to its end.
     pub(crate) fn maestro_ctrl(&self, arguments: &[&str]) -> Output {
         Command::new(MAESTRO_CTRL).current_dir(self.site.path()).args(arguments).output().unwrap()
@@ -113,11 +122,20 @@ impl Machine {
         self.start(command, &FROM_FILE, &[])
     }
 
-    fn start(&self, mut command: Command, source: &[&str], environment: &[(&str, &str)]) -> Keeper {
+    /// Runs maestro, which starts the aggregators of this machine.
+    pub(crate) fn maestro_that_starts_aggregators(&self) -> Keeper {
+        self.run(Command::new(MAESTRO), "--start-aggregators", &FROM_FILE, &[])
+    }
+
+    fn start(&self, command: Command, source: &[&str], environment: &[(&str, &str)]) -> Keeper {
+        self.run(command, "--local", source, environment)
+    }
+
+    fn run(&self, mut command: Command, action: &str, source: &[&str], environment: &[(&str, &str)]) -> Keeper {
         let log = tempfile::NamedTempFile::new_in(self.site.path()).unwrap();
         let path = env::join_paths([self.path("sbin"), "/usr/bin".into(), "/bin".into()]).unwrap();
         command.current_dir(self.site.path());
-        command.args(["--local", "--local_path", "files"]).args(source);
+        command.args([action, "--local_path", "files"]).args(source);
         command.env("PATH", path).env_remove("HOSTNAME").envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.reopen().unwrap()).process_group(0);
         Keeper { process: Process::start(&mut command, "cargo builds it"), log: log.keep().unwrap().1 }
