@@ -1,4 +1,5 @@
-//! To whom each daemon advertises itself, where nobody is there to choose later.
+//! To whom each daemon advertises itself: to one aggregator of a group where nobody is there to choose later, else to
+//! all.
 
 use std::collections::{BTreeMap, BTreeSet};
 

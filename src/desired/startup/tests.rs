@@ -185,6 +185,12 @@ fn what_a_file_cannot_hold_is_an_error_that_says_whose() {
         failure(&cluster, "node-8"),
         "node-8: a configuration file cannot hold this `env`: `SITE=our site` has a blank in it"
     );
+    let node = cluster.daemons.get_mut(&Name::from("node-9")).unwrap();
+    node.endpoints[0].auth.options.insert("conf".into(), "/our secret".into());
+    assert_eq!(
+        failure(&cluster, "node-9"),
+        "node-9: a configuration file cannot hold this `auth_add`: `conf=/our secret` has a blank in it"
+    );
     let plugin = cluster.plugins.get_mut(&Name::from("m")).unwrap();
     plugin.config = vec![PluginConfig::Attributes([("schema".into(), vec!["mem info".into()])].into())];
     assert_eq!(
