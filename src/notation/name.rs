@@ -86,6 +86,10 @@ impl Ord for Name {
 #[must_use]
 pub fn natural(left: &str, right: &str) -> Ordering {
     let (mut a, mut b) = (left.as_bytes(), right.as_bytes());
+    // Names have long beginnings in common. Only the number in which they part may have begun before.
+    let common = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let number = a[..common].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    (a, b) = (&a[common - number..], &b[common - number..]);
     while let (Some(&x), Some(&y)) = (a.first(), b.first()) {
         let step = if x.is_ascii_digit() && y.is_ascii_digit() {
             let (number_a, rest_a) = split_digits(a);
@@ -126,7 +130,27 @@ mod tests {
         assert_eq!(sorted, ["a", "n1-b2", "n1-b10", "node", "node-1", "node-01", "node-2", "node-10"]);
     }
 
+    /// Runs of digits as numbers, everything else as text, taken apart before anything is compared.
+    fn naive(text: &str) -> (Vec<(String, u64)>, usize, &str) {
+        let mut runs: Vec<(String, u64)> = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let word = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+            let number = rest[word..].find(|c: char| !c.is_ascii_digit()).map_or(rest.len(), |end| word + end);
+            // A number comes before any letter, and after the end of the text.
+            runs.extend(rest[..word].chars().map(|c| (c.to_string(), 0)));
+            runs.extend(rest[word..number].parse().ok().map(|number| ("0".into(), number)));
+            rest = &rest[number..];
+        }
+        (runs, text.len(), text)
+    }
+
     proptest! {
+        #[test]
+        fn agrees_with_the_naive_order(a in "[a-b0-2]{0,8}", b in "[a-b0-2]{0,8}") {
+            prop_assert_eq!(natural(&a, &b), naive(&a).cmp(&naive(&b)));
+        }
+
         #[test]
         fn the_order_is_total_and_agrees_with_equality(a in "[a0-1]{0,6}", b in "[a0-1]{0,6}", c in "[a0-1]{0,6}") {
             let (a, b, c) = (Name::from(a), Name::from(b), Name::from(c));

@@ -34,18 +34,18 @@ pub(super) fn read(node: &Node, report: &Report<'_>, file_exists: &dyn Fn(&Path)
     for entry in fields.others() {
         match entry.value.value() {
             Value::Absent => {}
-            Value::Map(conf) if entry.key == "conf" => {
+            Value::Map(conf) if &*entry.key == "conf" => {
                 for option in conf {
                     let value = text_of(&option.value, &option.key, report)?;
-                    options.insert(option.key.clone(), value.to_owned());
+                    options.insert(option.key.to_string(), value.to_owned());
                 }
             }
             _ => {
                 let value = text_of(&entry.value, &entry.key, report)?;
-                if entry.key == "conf" {
+                if &*entry.key == "conf" {
                     warn_missing(value, entry.value.position, report, file_exists);
                 }
-                options.insert(entry.key.clone(), value.to_owned());
+                options.insert(entry.key.to_string(), value.to_owned());
             }
         }
     }

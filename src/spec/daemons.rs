@@ -232,7 +232,7 @@ fn read_environment(node: &Node, report: &Report<'_>) -> Option<BTreeMap<String,
         let fields = Fields::of(item, "the environment", report)?;
         for entry in fields.others().filter(|entry| entry.value.value() != &Value::Absent) {
             let value = text_of(&entry.value, &entry.key, report)?;
-            environment.insert(entry.key.clone(), value.to_owned());
+            environment.insert(entry.key.to_string(), value.to_owned());
         }
     }
     Some(environment)
@@ -252,7 +252,7 @@ fn read_options(fields: &Fields<'_>, report: &Report<'_>) -> BTreeMap<String, St
             _ => text_of(&entry.value, &entry.key, report).map(str::to_owned),
         };
         if let Some(value) = value {
-            options.insert(entry.key.clone(), value);
+            options.insert(entry.key.to_string(), value);
         }
     }
     options
@@ -264,7 +264,7 @@ fn read_parameters(node: &Node, report: &Report<'_>) -> Option<String> {
     let permission = fields.permission("perm").map(|perm: Permission| ("perm".to_owned(), perm.to_string()));
     let mut parameters: BTreeMap<String, String> = permission.into_iter().collect();
     for entry in fields.others() {
-        parameters.insert(entry.key.clone(), text_of(&entry.value, &entry.key, report)?.to_owned());
+        parameters.insert(entry.key.to_string(), text_of(&entry.value, &entry.key, report)?.to_owned());
     }
     Some(parameters.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" "))
 }

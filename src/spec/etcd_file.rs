@@ -106,7 +106,7 @@ fn join_members(root: &Node) -> Node {
     for entry in entries {
         let earlier = joined
             .iter_mut()
-            .find(|other| other.key == entry.key && ["members", "maestro_members"].contains(&entry.key.as_str()));
+            .find(|other| other.key == entry.key && ["members", "maestro_members"].contains(&&*entry.key));
         match earlier {
             Some(earlier) => {
                 let items = [items_of(&earlier.value), items_of(&entry.value)].concat();

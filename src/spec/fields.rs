@@ -69,7 +69,7 @@ impl<'d> Fields<'d> {
     /// The value of a key, `None` where it is missing or empty.
     pub(super) fn get(&self, key: &'static str) -> Option<&'d Node> {
         self.asked.borrow_mut().push(key);
-        let index = self.entries.binary_search_by(|entry| entry.key.as_str().cmp(key)).ok()?;
+        let index = self.entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok()?;
         Some(&self.entries[index].value).filter(|node| node.value() != &Value::Absent)
     }
 
@@ -205,7 +205,7 @@ impl<'d> Fields<'d> {
     }
 
     fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|entry| entry.key == key)
+        self.entries.iter().any(|entry| &*entry.key == key)
     }
 }
 

@@ -138,7 +138,7 @@ pub(super) fn read_section(node: &Node, report: &Report<'_>) -> BTreeMap<Name, P
     let Some(fields) = Fields::of(node, "the section `plugins`", report) else { return plugins };
     for entry in fields.others() {
         if let Some(plugin) = read_plugin(&entry.value, Some(&entry.key), report) {
-            plugins.insert(entry.key.as_str().into(), plugin);
+            plugins.insert((&*entry.key).into(), plugin);
         }
     }
     plugins
@@ -208,8 +208,8 @@ fn read_config(node: &Node, report: &Report<'_>) -> Option<PluginConfig> {
             }
             Value::Text(_) | Value::Map(_) => vec![text_of(&entry.value, &entry.key, report)?.to_owned()],
         };
-        let values = if entry.key == "perm" { values.into_iter().map(octal).collect() } else { values };
-        attributes.insert(entry.key.clone(), values);
+        let values = if &*entry.key == "perm" { values.into_iter().map(octal).collect() } else { values };
+        attributes.insert(entry.key.to_string(), values);
     }
     Some(PluginConfig::Attributes(attributes))
 }

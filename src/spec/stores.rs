@@ -51,7 +51,7 @@ fn entries<'n>(section: &'n Node, report: &'n Report<'n>) -> Vec<(Option<&'n str
     match section.value() {
         Value::List(items) => items.iter().map(|item| (None, item)).collect(),
         _ => match Fields::of(section, "the section `stores`", report) {
-            Some(fields) => fields.others().map(|entry| (Some(entry.key.as_str()), &entry.value)).collect(),
+            Some(fields) => fields.others().map(|entry| (Some(&*entry.key), &entry.value)).collect(),
             None => Vec::new(),
         },
     }

@@ -4,7 +4,7 @@
 //! whether it is a permission or a name. Anchors, aliases and merge keys are resolved. A document is bounded in
 //! depth and in size after its aliases are resolved, so that no file can exhaust the program.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
@@ -13,13 +13,13 @@ use super::diagnostic::{Position, Report};
 use super::syntax::{Fault, MAX_DEPTH, explain, too_deep};
 
 /// The most values that a document may have once its aliases are resolved.
-const MAX_NODES: usize = 3_000_000;
+const MAX_NODES: u32 = 3_000_000;
 
 /// The most entries that merge keys may copy: they are not shared, as aliases are.
 const MAX_MERGED: usize = 1_000_000;
 
 /// The most text that a document may have once its aliases are resolved, in bytes.
-const MAX_BYTES: usize = 256 << 20;
+const MAX_BYTES: u32 = 256 << 20;
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,8 @@ pub(super) enum Value {
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) key: String,
+    /// Shared by all equal keys.
+    pub(super) key: Rc<str>,
     pub(super) key_position: Position,
     pub(super) value: Node,
 }
@@ -57,9 +58,9 @@ struct Sized {
     value: Value,
     /// Where it is written.
     origin: Position,
-    nodes: usize,
-    bytes: usize,
-    depth: usize,
+    nodes: u32,
+    bytes: u32,
+    depth: u32,
 }
 
 impl Node {
@@ -74,20 +75,21 @@ impl Node {
 
     /// How much text the value holds, in bytes, with what aliases stand for.
     pub(super) fn bytes(&self) -> usize {
-        self.value.bytes
+        self.value.bytes as usize
     }
 
     pub(super) fn new(position: Position, value: Value) -> Node {
         let own = Sized { nodes: 1, bytes: 0, depth: 1, origin: position, value: Value::Absent };
+        let saturated = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         let with = |sum: Sized, child: &Node, key_bytes: usize| Sized {
             nodes: sum.nodes.saturating_add(child.value.nodes),
-            bytes: sum.bytes.saturating_add(child.value.bytes).saturating_add(key_bytes),
+            bytes: sum.bytes.saturating_add(child.value.bytes).saturating_add(saturated(key_bytes)),
             depth: sum.depth.max(child.value.depth + 1),
             ..sum
         };
         let sum = match &value {
             Value::Absent => own,
-            Value::Text(text) => Sized { bytes: text.len(), ..own },
+            Value::Text(text) => Sized { bytes: saturated(text.len()), ..own },
             Value::List(items) => items.iter().fold(own, |sum, item| with(sum, item, 0)),
             Value::Map(entries) => entries.iter().fold(own, |sum, entry| with(sum, &entry.value, entry.key.len())),
         };
@@ -111,6 +113,8 @@ pub(super) fn parse(text: &str, report: &Report<'_>) -> Option<Node> {
 struct Builder {
     open: Vec<Collection>,
     anchors: BTreeMap<usize, Node>,
+    /// Every key of the document once.
+    keys: HashSet<Rc<str>>,
     /// How many entries merge keys have looked at so far.
     merged: usize,
     root: Option<Node>,
@@ -130,7 +134,7 @@ enum Content {
 
 /// A key that waits for its value.
 struct Key {
-    text: String,
+    text: Rc<str>,
     position: Position,
     merges: bool,
 }
@@ -180,8 +184,15 @@ impl Builder {
                 // The parser sends an end only after its start.
                 let Some(collection) = self.open.pop() else { return Ok(()) };
                 let value = match collection.content {
-                    Content::List(items) => Value::List(items),
-                    Content::Map { entries, merges, .. } => Value::Map(self.merge(entries, &merges)?),
+                    Content::List(mut items) => {
+                        items.shrink_to_fit();
+                        Value::List(items)
+                    }
+                    Content::Map { entries, merges, .. } => {
+                        let mut entries = self.merge(entries, &merges)?;
+                        entries.shrink_to_fit();
+                        Value::Map(entries)
+                    }
                 };
                 self.close(Node::new(collection.position, value), collection.anchor, false)
             }
@@ -206,7 +217,7 @@ impl Builder {
 
     fn place_value(&mut self, node: Node, is_merge_key: bool) -> Result<(), Fault> {
         let open = self.open.len();
-        if node.value.depth + open > MAX_DEPTH {
+        if node.value.depth as usize + open > MAX_DEPTH {
             return Err(too_deep(node.position));
         }
         if node.value.nodes > MAX_NODES || node.value.bytes > MAX_BYTES {
@@ -219,7 +230,19 @@ impl Builder {
         match &mut collection.content {
             Content::List(items) => items.push(node),
             Content::Map { entries, merges, key } => match key.take() {
-                None => *key = Some(read_key(&node, is_merge_key)?),
+                None => {
+                    let text = match node.value() {
+                        Value::Text(text) => text.as_str(),
+                        Value::Absent => "",
+                        Value::List(_) | Value::Map(_) => {
+                            return Err(Fault::new(node.position, "a key must be a word", "write `key: value`"));
+                        }
+                    };
+                    let known = self.keys.get(text).cloned();
+                    let text = known.unwrap_or_else(|| Rc::from(text));
+                    self.keys.insert(Rc::clone(&text));
+                    *key = Some(Key { text, position: node.position, merges: is_merge_key });
+                }
                 Some(key) if key.merges => merges.push(node),
                 Some(key) => entries.push(Entry { key: key.text, key_position: key.position, value: node }),
             },
@@ -229,7 +252,10 @@ impl Builder {
 
     /// The entries with those of the merged mappings that they do not name themselves.
     fn merge(&mut self, mut entries: Vec<Entry>, merges: &[Node]) -> Result<Vec<Entry>, Fault> {
-        let mut named: BTreeSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+        if merges.is_empty() {
+            return Ok(entries);
+        }
+        let mut named: BTreeSet<Rc<str>> = entries.iter().map(|entry| Rc::clone(&entry.key)).collect();
         for node in merges {
             let sources = match node.value() {
                 Value::List(items) => items.as_slice(),
@@ -249,23 +275,12 @@ impl Builder {
                     return Err(Fault::new(source.position, message, "merge smaller mappings, or write less"));
                 }
                 let fresh: Vec<Entry> = merged.iter().filter(|entry| !named.contains(&entry.key)).cloned().collect();
-                named.extend(fresh.iter().map(|entry| entry.key.clone()));
+                named.extend(fresh.iter().map(|entry| Rc::clone(&entry.key)));
                 entries.extend(fresh);
             }
         }
         Ok(entries)
     }
-}
-
-fn read_key(node: &Node, merges: bool) -> Result<Key, Fault> {
-    let text = match node.value() {
-        Value::Text(text) => text.clone(),
-        Value::Absent => String::new(),
-        Value::List(_) | Value::Map(_) => {
-            return Err(Fault::new(node.position, "a key must be a word", "write `key: value`"));
-        }
-    };
-    Ok(Key { text, position: node.position, merges })
 }
 
 fn too_large(position: Position) -> Fault {
@@ -312,7 +327,7 @@ mod tests {
 
     fn find<'n>(node: &'n Node, key: &str) -> &'n Entry {
         let Value::Map(entries) = node.value() else { panic!("no mapping") };
-        entries.iter().find(|entry| entry.key == key).expect("the key is there")
+        entries.iter().find(|entry| &*entry.key == key).expect("the key is there")
     }
 
     #[test]
