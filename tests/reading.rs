@@ -1,5 +1,6 @@
 //! Reading LDMS YAML in its three dialects, as the recorded cases and the user's example have it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -257,6 +258,127 @@ samplers:
     assert_eq!(names(read_small(&twice).groups[&group].producers.keys()), ["sampler-3-ep1", "sampler-4-ep1"]);
     let expecting = read_small(&sections.replace("LISTEN", "prdcr_listen: [ { names: sampler-3-ep1 } ]"));
     assert_eq!(names(expecting.groups[&group].producers.keys()), ["sampler-4-ep1"]);
+}
+
+#[test]
+fn peers_may_say_that_their_endpoints_advertise_themselves() {
+    let cluster = read_small(
+        "
+aggregators:
+  - daemons: agg-[1-2]
+    peers:
+      - { endpoints: 'sampler-[1-4]-ep1', reconnect: 1s, type: advertised, updaters: [ { interval: 1s } ] }
+      - { endpoints: 'sampler-1-ep2', reconnect: 1s, type: bridge }
+  - daemons: agg-[1-2]
+    prdcr_listen: { name: l, type: active, advertiser_xprt: sock, advertiser_port: 1, reconnect: 1s, auth: { name: x } }
+",
+    );
+    let group = &cluster.groups[&Name::from("agg-[1-2]")];
+    assert_eq!(names(group.producers.keys()), ["sampler-1-ep2"]);
+    assert_eq!(group.producers[&Name::from("sampler-1-ep2")].kind, ProducerKind::Bridge);
+    assert_eq!(group.updaters.len(), 1);
+    let listener = &group.listeners[&Name::from("l")];
+    assert_eq!(names(&listener.endpoints), ["sampler-1-ep1", "sampler-2-ep1", "sampler-3-ep1", "sampler-4-ep1"]);
+    assert_eq!(listener.options["advertiser_auth"], "x");
+    // The Python program keeps them among the producers.
+    let mut tree = layout::write(&cluster);
+    tree.insert("producers/agg-[1-2]/sampler-9-ep1/type".into(), "advertised".into());
+    let read = layout::read(&tree).unwrap();
+    let group = &read.groups[&Name::from("agg-[1-2]")];
+    assert_eq!(group.producers.len(), 1);
+    assert!(group.listeners[&Name::from("l")].endpoints.contains(&Name::from("sampler-9-ep1")));
+}
+
+#[test]
+fn aggregators_may_advertise_themselves() {
+    let cluster = read_small(
+        "
+aggregators:
+  - daemons: agg-1
+    advertise: { to: agg-2-ep, reconnect: 2s }
+  - daemons: agg-2
+    prdcr_listen: { name: l }
+    peers: { endpoints: agg-1-ep, reconnect: 1s }
+",
+    );
+    let [advertiser] = cluster.samplers[&Name::from("agg-1")].advertisers.as_slice() else { panic!("one advertiser") };
+    assert_eq!((names(&advertiser.daemons), advertiser.targets[0].host.as_str()), (vec!["agg-1"], "node-9-2"));
+    assert!(cluster.groups[&Name::from("agg-2")].producers.is_empty(), "it comes by itself");
+    let tree = layout::write(&cluster);
+    assert_eq!(tree["advertisers/agg-1/ad_list/000000"], "agg-1");
+    assert!(!tree.keys().any(|key| key.starts_with("samplers/")), "no samplers to the Python program");
+    assert_eq!(layout::read(&tree), Ok(cluster));
+}
+
+#[test]
+fn environment_is_a_mapping_or_a_list() {
+    let expected = BTreeMap::from([("A", "1"), ("B", "x=y")].map(|(name, value)| (name.to_owned(), value.to_owned())));
+    for environment in ["{ A: 1, B: x=y }", "[ A=1, B=x=y ]", "[ { A: 1 }, B=x=y ]"] {
+        let text = SMALL.replace("{ A: 1, EMPTY: }", environment);
+        let (cluster, diagnostics) = read_cluster_with("small.yaml", &text, &|_| true);
+        assert_eq!(diagnostics, [], "{environment}");
+        assert_eq!(cluster.unwrap().daemons[&Name::from("sampler-1")].environment, expected, "{environment}");
+    }
+}
+
+#[test]
+fn merge_keys_give_what_an_entry_does_not_say() {
+    let cluster = read_small(
+        "
+aggregators:
+  - daemons: agg-1
+    peers: &peers { endpoints: 'sampler-[1-4]-ep1', reconnect: 1s, quota: 1M, updaters: &u [ { interval: 1s } ] }
+  - daemons: agg-2
+    peers: { <<: *peers, reconnect: 5s }
+",
+    );
+    let producer = |group: &str| &cluster.groups[&Name::from(group)].producers[&Name::from("sampler-3-ep1")];
+    assert_eq!(producer("agg-1").reconnect.as_written(), "1s");
+    assert_eq!(producer("agg-2").reconnect.as_written(), "5s");
+    assert_eq!(producer("agg-2").quota.as_deref(), Some("1M"));
+    assert_eq!(names(&producer("agg-2").updaters), ["updtr_1"]);
+}
+
+#[test]
+fn producers_of_an_updater_are_an_expression_or_a_hostlist() {
+    let cluster = read_small(
+        "
+aggregators:
+  - daemons: agg-1
+    peers:
+      endpoints: 'sampler-[1-4]-ep1'
+      reconnect: 1s
+      updaters:
+        - { interval: 1s, producers: 'sampler-[1-2]-ep1' }
+        - { interval: 1s, producers: '^sampler-[1-2].*' }
+        - { interval: 1s, producers: sampler-1-ep1 }
+",
+    );
+    let updaters = &cluster.groups[&Name::from("agg-1")].updaters;
+    let producers: Vec<Vec<&str>> =
+        updaters.iter().map(|updater| updater.producers.iter().map(String::as_str).collect()).collect();
+    assert_eq!(
+        producers,
+        [vec!["^sampler-1-ep1$", "^sampler-2-ep1$"], vec!["^sampler-[1-2].*"], vec!["sampler-1-ep1"]]
+    );
+}
+
+#[test]
+fn attributes_of_plugins_are_values_lists_and_keywords() {
+    let cluster = read_small(
+        "
+plugins:
+  p: { config: [ { keyword: , empty: '', list: [ 1, 2 ], perm: rw-r--r--, one: 0777 } ] }
+",
+    );
+    let [PluginConfig::Attributes(attributes)] = cluster.plugins[&Name::from("p")].config.as_slice() else { panic!() };
+    let values = |key: &str| attributes[key].iter().map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(values("keyword"), [""; 0]);
+    assert_eq!(values("empty"), [""]);
+    assert_eq!(values("list"), ["1", "2"]);
+    assert_eq!(values("perm"), ["0644"], "plugins read octal only");
+    assert_eq!(values("one"), ["0777"]);
+    assert_eq!(layout::read(&layout::write(&cluster)), Ok(cluster));
 }
 
 #[test]
