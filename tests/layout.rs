@@ -295,6 +295,8 @@ fn values_that_cannot_be_are_errors_with_their_key() {
         "fly",
         "`updaters/a-[1,2]/updtr_0/mode`: `fly` is no mode of an updater",
     );
+    assert_error("aggregators/z", "stopped", "`aggregators/z`: a group of aggregators needs daemons");
+    assert_error("samplers/z[1-0]/plugins", "m", "`samplers/z[1-0]`: a group of samplers needs `daemons`");
     assert_error("stores/z/s/name", "s", "`stores/z`: there is no group of aggregators `z`");
     assert_error("daemons/s-1/addr/x", "y", "the key `daemons/s-1/addr/x` has a value and also keys below it");
 }

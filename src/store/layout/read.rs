@@ -146,6 +146,9 @@ fn read_groups(root: &Cursor<'_>) -> Result<BTreeMap<Name, AggregatorGroup>, Lay
     for (name, place) in root.at("aggregators").named() {
         let mut aggregators: Vec<Name> = place.named().map(|(aggregator, _)| aggregator).collect();
         aggregators.sort();
+        if aggregators.is_empty() {
+            return Err(place.invalid("a group of aggregators needs daemons"));
+        }
         // Every aggregator of a group has the same subscriptions.
         let subscriptions = match place.children().next() {
             Some((_, first)) => read_subscriptions(&first.at("subscribe"))?,
