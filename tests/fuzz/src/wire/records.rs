@@ -21,7 +21,7 @@ pub fn run(data: &[u8]) {
                 if let Ok(response) = Response::decode(&message) {
                     assert_eq!(
                         response.is_ok(),
-                        response.code == 0 && !response.text().starts_with("LDMSD received a bad")
+                        response.code == 0 && !response.text().starts_with("LDMSD received a bad request")
                     );
                     let _ = (response.max_record_bytes(), response.config_counter());
                     let _ = response.json::<Vec<status::ProducerStatus>>();
