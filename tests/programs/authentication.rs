@@ -1,9 +1,10 @@
-//! Daemons that ask for a secret.
+//! Daemons that ask for a secret, or for a credential.
 
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use crate::site::Site;
+use crate::support::munged::Munged;
 
 const SAMPLERS: &str = r#"
   - names: &samplers "sampler-[1-8]"
@@ -69,4 +70,22 @@ async fn a_wrong_secret_concerns_its_daemon_only_and_may_be_put_right() {
 
     write_secret(&site, "fifth.conf", "staple-staple-staple");
     site.until("sampler-5 samples", |reports| reports["sampler-5"].own_sets == 2).await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_authenticates_by_munge_is_balanced() {
+    let Some(munged) = Munged::start().await else { return };
+    let mut site = Site::without_daemons();
+    if std::fs::metadata(site.path("")).unwrap().uid() != 0 {
+        eprintln!("skipped: munged vouches for whoever runs the test, and daemons obey root");
+        return;
+    }
+    let auth =
+        format!("xprt: sock\n        auth: {{ name: site, plugin: munge, socket: {} }}", munged.socket().display());
+    site.write("cluster.yaml", &[("xprt: sock", &auth)]);
+    site.simulate("cluster.yaml", "4.5").await;
+    let mut maestro = site.maestro(&["--ldms_config", "cluster.yaml"]);
+    maestro.until_balanced("agg-1 3, agg-2 3, agg-3 2").await;
+    site.until_home().await;
+    assert!(!maestro.log().contains("WARN"), "{}", maestro.log());
 }
