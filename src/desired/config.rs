@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::plugin_config::{sampler_plugin, store_plugin};
 use super::retired::Retired;
 use crate::cluster::{
-    AdvertiserTarget, AggregatorGroup, AuthDomain, Cluster, Daemon, Endpoint, Plugin, PluginConfig, Producer,
-    ProducerListener, Relations, StoragePolicy, Subscription, Updater,
+    AdvertiserTarget, AggregatorGroup, AuthDomain, Cluster, Daemon, Endpoint, Producer, ProducerListener, Relations,
+    StoragePolicy, Subscription, Updater,
 };
 use crate::ldmsd::Attribute;
 use crate::notation::{Interval, Name};
@@ -275,51 +276,6 @@ fn add_plugins(cluster: &Cluster, daemon: &Name, keys: &[Name], config: &mut Dae
     for plugin in keys.iter().filter_map(|key| cluster.plugins.get(key)) {
         config.plugins.insert(plugin.instance.clone(), sampler_plugin(daemon, plugin));
     }
-}
-
-fn sampler_plugin(daemon: &Name, plugin: &Plugin) -> PluginWanted {
-    let schedule =
-        plugin.interval.as_ref().map(|interval| Schedule { interval: interval.clone(), offset: plugin.offset.clone() });
-    let configs = plugin.config.iter().map(|config| match config {
-        PluginConfig::Line(line) => line.clone(),
-        PluginConfig::Attributes(attributes) => {
-            let instance = format!("{daemon}/{}", plugin.instance);
-            let defaults = [
-                ("producer", daemon.as_str()),
-                ("instance", instance.as_str()),
-                ("component_id", "${LDMS_COMPONENT_ID}"),
-            ];
-            words(&defaults, attributes)
-        }
-    });
-    PluginWanted { plugin: plugin.plugin.clone(), configs: configs.collect(), schedule }
-}
-
-fn store_plugin(plugin: &Plugin) -> PluginWanted {
-    let configs = plugin.config.iter().map(|config| match config {
-        PluginConfig::Line(line) => line.clone(),
-        PluginConfig::Attributes(attributes) => words(&[], attributes),
-    });
-    PluginWanted { plugin: plugin.plugin.clone(), configs: configs.collect(), schedule: None }
-}
-
-/// `key=value` words: first the defaults, overridden where the attributes have them, then the rest.
-fn words(defaults: &[(&str, &str)], attributes: &BTreeMap<String, Vec<String>>) -> String {
-    let first = defaults.iter().flat_map(|(key, value)| match attributes.get(*key) {
-        Some(values) => assignments(key, values),
-        None => vec![format!("{key}={value}")],
-    });
-    let is_default = |key: &str| defaults.iter().any(|(default, _)| *default == key);
-    let rest = attributes.iter().filter(|(key, _)| !is_default(key)).flat_map(|(key, values)| assignments(key, values));
-    first.chain(rest).collect::<Vec<_>>().join(" ")
-}
-
-/// An attribute with each of its values, or the keyword alone.
-fn assignments(key: &str, values: &[String]) -> Vec<String> {
-    if values.is_empty() {
-        return vec![key.to_owned()];
-    }
-    values.iter().map(|value| format!("{key}={value}")).collect()
 }
 
 fn add_producer(cluster: &Cluster, producer: &Producer, roles: &Roles, config: &mut DaemonConfig) {

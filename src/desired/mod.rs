@@ -10,6 +10,7 @@
 mod advertising;
 mod change;
 mod config;
+mod plugin_config;
 mod plugins;
 mod policies;
 mod producers;
