@@ -101,9 +101,8 @@ fn in_parallel<T: Sync, E: Send>(items: &[T], work: impl Fn(&T) -> Result<(), E>
     first_error.map_or(Ok(()), |(_, error)| Err(error))
 }
 
-/// `DAEMON.conf`, where a slash in the name is escaped.
 fn file_name(daemon: &Name) -> String {
-    format!("{}.conf", daemon.replace('%', "%25").replace('/', "%2F"))
+    format!("{}.conf", daemon.file_stem())
 }
 
 /// Whether the file had to be written.

@@ -23,8 +23,7 @@ pub(super) struct Paths {
 
 impl Paths {
     pub(super) fn of(directory: &Path, daemon: &Name) -> Paths {
-        // A name may hold a slash, a file's name may not; and `%` is written so that no two names meet.
-        let stem = daemon.replace('%', "%25").replace('/', "%2F");
+        let stem = daemon.file_stem();
         let path = |extension: &str| directory.join(format!("{stem}.{extension}"));
         Paths { conf: path("conf"), log: path("log"), pid: path("pid") }
     }

@@ -13,6 +13,12 @@ use std::sync::Arc;
 pub struct Name(Arc<str>);
 
 impl Name {
+    /// The name as part of a file's name, which holds no slash: `%` is escaped as well, so that no two names meet.
+    #[must_use]
+    pub fn file_stem(&self) -> String {
+        self.replace('%', "%25").replace('/', "%2F")
+    }
+
     /// The text of the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
