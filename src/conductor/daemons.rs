@@ -300,7 +300,10 @@ impl Conductor {
         if changed_by_another && long_ago && state.in_flight.is_none() {
             state.ledger = Ledger::doubtful();
             state.doubted_us = Some(now.mono_us);
-            self.report(Notice::ChangedByAnother { daemon: name.clone() });
+            // A daemon counts the subscriptions of its aggregators as well: nothing to trouble the operator with.
+            if !self.subscribes_to(name) {
+                self.report(Notice::ChangedByAnother { daemon: name.clone() });
+            }
         }
         if let Some(state) = self.daemons.get_mut(name) {
             state.take_in(observed, now);
@@ -350,6 +353,11 @@ impl Conductor {
             _ => self.report(Notice::DaemonDown { daemon: name.clone(), reason }),
         }
         self.touch(name);
+    }
+
+    /// Whether somebody subscribes to what a daemon sends.
+    fn subscribes_to(&self, name: &Name) -> bool {
+        self.relations.carries_streams(&self.cluster, name) || self.relations.carries_messages(&self.cluster, name)
     }
 
     /// Something about a daemon has changed: look at it again, and at its group.
