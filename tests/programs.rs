@@ -6,6 +6,8 @@
 mod authentication;
 #[path = "programs/balance.rs"]
 mod balance;
+#[path = "programs/checking.rs"]
+mod checking;
 #[path = "programs/command_line.rs"]
 mod command_line;
 #[path = "programs/etcd_access.rs"]

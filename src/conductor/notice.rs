@@ -172,7 +172,8 @@ impl fmt::Display for Notice {
         match self {
             Notice::Configured { daemons, managed, groups, producers } => {
                 write!(f, "configuration taken: {daemons} daemons ({managed} managed), ")?;
-                write!(f, "{groups} aggregator groups, {producers} producers")
+                let plural = if *groups == 1 { "" } else { "s" };
+                write!(f, "{groups} aggregator group{plural}, {}", Producers(*producers))
             }
             Notice::DaemonUp { daemon, restarted: false } => write!(f, "{daemon} answers"),
             Notice::DaemonUp { daemon, restarted: true } => {

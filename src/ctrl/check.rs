@@ -12,10 +12,11 @@ pub fn check(ldms_config: &Path) -> anyhow::Result<()> {
     let cluster = cli::read_cluster(ldms_config)?;
     let aggregators: usize = cluster.groups.values().map(|group| group.aggregators.len()).sum();
     println!(
-        "{} is right: {} daemons, {aggregators} of them aggregators in {} groups",
+        "{} is right: {} daemons, {aggregators} of them aggregators in {} group{}",
         ldms_config.display(),
         cluster.daemons.len(),
-        cluster.groups.len()
+        cluster.groups.len(),
+        if cluster.groups.len() == 1 { "" } else { "s" }
     );
     Ok(())
 }
