@@ -21,6 +21,9 @@ const LOSS_WINDOW_US: u64 = 600_000_000;
 /// How often, at most, everything that cannot be observed is sent again because somebody else changes a daemon:
 /// it may be another maestro, which would do the same.
 const DOUBT_AGAIN_US: u64 = 60_000_000;
+/// How long after the first placement an aggregator that is seen for the first time gets work at once: a site that
+/// starts brings all of them up at about the same time.
+const STARTING_US: u64 = 10_000_000;
 /// The longest that a flapping aggregator waits.
 const LONGEST_TRUST_DELAY_US: u64 = 300_000_000;
 
@@ -234,7 +237,9 @@ impl Conductor {
         now: Now,
     ) {
         let group = self.relations.group_of(name).cloned();
-        let placed = group.as_ref().and_then(|group| self.groups.get(group)).is_some_and(GroupState::is_placed);
+        let group_state = group.as_ref().and_then(|group| self.groups.get(group));
+        let placed = group_state.is_some_and(GroupState::is_placed);
+        let just_placed = group_state.is_some_and(|group| group.was_placed_since(now, STARTING_US));
         let others_up = group.as_ref().and_then(|group| self.cluster.groups.get(group)).is_some_and(|config| {
             config.aggregators.iter().any(|other| other != name && self.health(other) == Health::Up)
         });
@@ -261,6 +266,11 @@ impl Conductor {
         if placed && !others_up {
             state.trusted = true;
             self.report(Notice::OnlyOneBack { aggregator: name.clone() });
+            self.dirty_groups.extend(group);
+        } else if just_placed && state.losses.is_empty() {
+            // It did not return, it comes up with the others.
+            state.trusted = true;
+            self.report(Notice::DaemonUp { daemon: name.clone(), restarted: false });
             self.dirty_groups.extend(group);
         } else if placed {
             let delay_us = state.trust_delay_us(base_us, now);

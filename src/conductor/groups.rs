@@ -66,6 +66,11 @@ impl GroupState {
         self.placed_at_us.is_some()
     }
 
+    /// Whether the first placement was so recent.
+    pub(super) fn was_placed_since(&self, now: Now, ago_us: u64) -> bool {
+        self.placed_at_us.is_some_and(|at_us| now.mono_us < at_us + ago_us)
+    }
+
     pub(super) fn set_owner(&mut self, producer: Name, owner: Name) {
         self.owners.insert(producer, owner);
     }

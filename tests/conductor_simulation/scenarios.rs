@@ -346,3 +346,24 @@ fn daemons_that_advertise_themselves_are_shared_out_taken_over_and_come_home() {
         assert_eq!(moved.count(), 0);
     }
 }
+
+#[test]
+fn aggregators_that_come_up_one_after_the_other_share_the_work_at_once() {
+    let mut world = World::new(1, Imitation::Main, fixture("basic-current"));
+    let aggregators = ["l1-agg-1", "l1-agg-2", "l1-agg-3"].map(name);
+    for aggregator in &aggregators {
+        world.kill(aggregator);
+    }
+    world.start_maestro();
+    world.run_for(SECOND_US);
+    for aggregator in &aggregators {
+        world.restart(aggregator);
+        world.run_for(SECOND_US / 2);
+    }
+    world.run_for(4 * SECOND_US);
+    let (of_producer, of_aggregator) = running(&mut world, "l1-agg-[1-3]");
+    assert_eq!(of_producer.len(), 8);
+    assert_eq!(of_aggregator.values().copied().collect::<Vec<_>>(), [3, 3, 2]);
+    world.run_for(20 * SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+}
