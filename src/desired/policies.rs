@@ -62,9 +62,11 @@ fn start(name: &Name) -> Step {
 
 fn is_right(wanted: &PolicyWanted, found: &ObservedPolicy, numbering: Numbering) -> bool {
     let policy = &wanted.policy;
-    // 4.4 shows the plugin's internal name (`csv`).
-    let plugin = numbering == Numbering::V44 || found.plugin == wanted.library;
-    let flush = match (policy.flush.as_ref().and_then(Interval::us), found.flush_us) {
+    // 4.4 may show the plugin's internal name (`csv`).
+    let internal = wanted.library.strip_prefix("store_").filter(|_| numbering == Numbering::V44);
+    let plugin = found.plugin == wanted.library || internal == Some(&found.plugin);
+    // One that is not told to flush shows 0; a variable has a value that only the daemon knows.
+    let flush = match (policy.flush.as_ref().map_or(Some(0), Interval::us), found.flush_us) {
         (Some(wanted_us), Some(found_us)) => wanted_us == found_us,
         _ => true,
     };
