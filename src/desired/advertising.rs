@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::change::{Change, Step, Subject};
 use super::config::{AdvertiserWanted, DaemonConfig};
 use crate::cluster::ProducerListener;
-use crate::ldmsd::observation::ProducerState;
+use crate::ldmsd::observation::{ObservedProducer, ProducerState};
 use crate::ldmsd::{Attribute, Command, Observation, Verb};
 use crate::notation::Name;
 
@@ -22,9 +22,14 @@ const ADVERTISER: &str = "advertiser";
 
 pub(super) fn changes(config: &DaemonConfig, observed: &Observation, changes: &mut Vec<Change>) {
     for (name, wanted) in &config.advertisers {
-        let steps = match observed.producers.get(name).map(|found| found.state) {
+        let steps = match observed.producers.get(name) {
             None => vec![Step::accepting(add(name, wanted), EXISTS), start(name)],
-            Some(ProducerState::Stopped) => vec![start(name)],
+            // It goes on as it is. The refusal tells the operator.
+            Some(found) if !is_right(wanted, found) => match found.state {
+                ProducerState::Stopped => vec![add(name, wanted).into(), start(name)],
+                _ => vec![add(name, wanted).into()],
+            },
+            Some(found) if found.state == ProducerState::Stopped => vec![start(name)],
             Some(_) => continue,
         };
         changes.push(Change::visible(Subject::Advertiser(name.clone()), steps));
@@ -54,6 +59,17 @@ pub(super) fn changes(config: &DaemonConfig, observed: &Observation, changes: &m
             changes.push(Change::visible(Subject::ProducerListener(name.clone()), vec![stop.into()]));
         }
     }
+}
+
+fn is_right(wanted: &AdvertiserWanted, found: &ObservedProducer) -> bool {
+    let target = &wanted.target;
+    let reconnect = match (wanted.reconnect.us(), found.reconnect_us) {
+        (Some(wanted_us), Some(found_us)) => u64::try_from(wanted_us) == Ok(found_us),
+        _ => true,
+    };
+    found.kind == ADVERTISER
+        && (&found.host, found.port, &found.xprt) == (&target.host, target.port, &target.xprt)
+        && reconnect
 }
 
 fn add(name: &Name, wanted: &AdvertiserWanted) -> Command {
