@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use super::change::{Change, Ledger, LedgerEntry, Step, Subject};
 use super::config::{DaemonConfig, ProducerWanted, Run};
 use super::regex::{NAMES_IN_ONE, alternation};
+use super::updaters;
 use crate::cluster::{ProducerKind, SubscriptionSource};
 use crate::ldmsd::observation::{ObservedProducer, ProducerState};
 use crate::ldmsd::{Attribute, Command, Observation, Verb};
@@ -27,14 +28,15 @@ const UNLIMITED: i64 = -1;
 
 /// Producers that have to go from the daemon: those that have left the configuration, and those that are there
 /// with other attributes, which can only be deleted and added anew. As long as they are there, no updater may
-/// list them (operations of a live ldmsd, section 4).
+/// list them (operations of a live ldmsd, section 4). One that another aggregator takes over is fetched until then.
 pub(super) fn going<'a>(config: &'a DaemonConfig, observed: &Observation, ledger: &Ledger) -> BTreeSet<&'a Name> {
     let is_outdated = |name: &Name, wanted: &ProducerWanted| {
         observed.producers.get(name).is_some_and(|found| {
             !same_address(wanted, found) || (!same_attributes(wanted, found) && !is_tombstone(name, ledger))
         })
     };
-    let outdated = config.producers.iter().filter(|(name, wanted)| is_outdated(name, wanted)).map(|(name, _)| name);
+    let settled = config.producers.iter().filter(|(_, wanted)| wanted.run != Run::AsItIs);
+    let outdated = settled.filter(|(name, wanted)| is_outdated(name, wanted)).map(|(name, _)| name);
     outdated.chain(&config.retired.producers).collect()
 }
 
@@ -71,16 +73,13 @@ pub(super) fn changes(
     }
     for name in going.iter().copied() {
         match observed.producers.get(name).map(|found| found.state) {
-            // It cannot be deleted before the updaters have let it go, and some never can.
-            Some(ProducerState::Stopped)
-                if !is_tombstone(name, ledger) && !observed.updaters.values().any(|u| u.producers.contains(name)) =>
-            {
+            // It cannot be deleted before the updaters have let it go, and some never can. Where an updater of somebody
+            // else has it, the refusal tells the operator.
+            Some(ProducerState::Stopped) if !is_tombstone(name, ledger) && !updaters::still_list(observed, name) => {
                 let delete = Command::new(Verb::PrdcrDel).with(Attribute::Name, name);
                 changes.push(Change::visible(Subject::Producer(name.clone()), vec![delete.into()]));
             }
-            Some(state) if state.is_started() && config.producers.get(name).is_none_or(|p| p.run != Run::AsItIs) => {
-                changes.push(stop(name));
-            }
+            Some(state) if state.is_started() => changes.push(stop(name)),
             _ => {}
         }
     }
@@ -137,7 +136,8 @@ fn bytes(text: &str) -> Option<i64> {
 
 /// A producer that its daemon will not delete before it restarts: main and 4.5 keep for good what `prdcr_start` ever
 /// started (section 4).
-pub(crate) fn tombstone(name: &Name) -> LedgerEntry {
+#[must_use]
+pub fn tombstone(name: &Name) -> LedgerEntry {
     LedgerEntry { key: format!("undeletable {name}"), value: String::new() }
 }
 

@@ -50,6 +50,12 @@ pub(super) fn changes(
     boosts(config, observed, changes);
 }
 
+/// Whether an updater that maestro has made lists a producer, and will let it go.
+pub(super) fn still_list(observed: &Observation, producer: &Name) -> bool {
+    let is_made_by_maestro = |name: &Name| is_ours(name) || name.starts_with(BoostConfig::PREFIX);
+    observed.updaters.iter().any(|(name, found)| is_made_by_maestro(name) && found.producers.contains(producer))
+}
+
 /// Whether the name tells that a maestro made the updater: `updtr_` and a number, and what may follow.
 fn is_ours(on_daemon: &Name) -> bool {
     let Some(rest) = on_daemon.strip_prefix("updtr_") else { return false };
