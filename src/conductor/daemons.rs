@@ -308,7 +308,7 @@ impl Conductor {
         let changed_by_another = observed.cfg_cntr.is_some() && observed.cfg_cntr != state.cfg_cntr;
         let long_ago = state.doubted_us.is_none_or(|at_us| now.mono_us >= at_us + DOUBT_AGAIN_US);
         if changed_by_another && long_ago && state.in_flight.is_none() {
-            state.ledger = Ledger::doubtful();
+            state.ledger = Ledger::default();
             state.doubted_us = Some(now.mono_us);
             // A daemon counts the subscriptions of its aggregators as well: nothing to trouble the operator with.
             if !self.subscribes_to(name) {

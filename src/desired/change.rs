@@ -115,11 +115,11 @@ impl fmt::Display for Subject {
 }
 
 /// What has been sent to one run of a daemon that the daemon does not show (operations of a live
-/// ldmsd, section 13): emptied when the daemon restarts, so that everything is sent again.
+/// ldmsd, section 13): emptied when the daemon restarts, or when somebody else has changed it, so that everything is sent
+/// again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
     sent: BTreeMap<String, String>,
-    doubtful: bool,
 }
 
 /// One entry of a [`Ledger`].
@@ -132,19 +132,6 @@ pub struct LedgerEntry {
 }
 
 impl Ledger {
-    /// An empty ledger for a daemon that somebody else has changed: what it shows may be out of date, too.
-    /// (The update hint of a stopped sampler stays, for one.)
-    #[must_use]
-    pub fn doubtful() -> Ledger {
-        Ledger { sent: BTreeMap::new(), doubtful: true }
-    }
-
-    /// Whether somebody else has changed the daemon since the ledger was begun.
-    #[must_use]
-    pub fn is_doubtful(&self) -> bool {
-        self.doubtful
-    }
-
     /// What has been sent under this key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {

@@ -22,12 +22,12 @@ pub mod startup;
 mod tests;
 mod updaters;
 
-pub use change::{Change, Ledger, Step, Subject};
+pub use change::{Change, Ledger, LedgerEntry, Step, Subject};
 pub use config::{
     AdvertiserWanted, Advertising, BoostConfig, DaemonConfig, ListenWanted, PluginWanted, PolicyWanted, ProducerWanted,
     Roles, Run, Schedule, daemon_config,
 };
-pub(crate) use producers::tombstone;
+pub use producers::tombstone;
 pub use regex::{alternations, escape};
 pub use retired::{Related, Retired, RetiredPlugin, retire};
 
@@ -40,13 +40,15 @@ use crate::ldmsd::{Numbering, Observation};
 pub fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, numbering: Numbering) -> Vec<Change> {
     let mut changes = Vec::new();
     services::changes(config, ledger, numbering, &mut changes);
+    // Before others are loaded, which may publish sets of the same names.
+    plugins::remove_retired(config, observed, numbering, false, &mut changes);
     plugins::changes(config, observed, ledger, numbering, &mut changes);
     let going = producers::going(config, observed, ledger);
     producers::changes(config, observed, ledger, &going, &mut changes);
     advertising::changes(config, observed, &mut changes);
     policies::changes(config, observed, numbering, &mut changes);
     // A store plugin can only go when no policy uses it any more.
-    plugins::remove_retired(config, observed, numbering, &mut changes);
+    plugins::remove_retired(config, observed, numbering, true, &mut changes);
     updaters::changes(config, observed, &going, &mut changes);
     changes
 }

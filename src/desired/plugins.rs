@@ -5,6 +5,8 @@
 //! and a changed configuration is told from the ledger: then the instance is made anew
 //! (operations of a live ldmsd, section 6).
 
+use std::collections::BTreeSet;
+
 use super::change::{Change, Ledger, LedgerEntry, Step, Subject};
 use super::config::{DaemonConfig, PluginWanted, Schedule};
 use super::policies;
@@ -14,8 +16,9 @@ use crate::notation::Name;
 
 /// The instance exists already.
 const LOADED: &[i32] = &[17];
-/// Configured already: 22 for a plugin that takes one configuration, 16 for one that runs.
-const CONFIGURED: &[i32] = &[16, 17, 22];
+/// Configured already: 22 for a plugin that takes one configuration, 16 for one that runs. (17 says that another
+/// instance has a set of the same name.)
+const CONFIGURED: &[i32] = &[16, 22];
 /// It runs already. Main says so of a plugin that is not configured, too, but then its `config` failed.
 const RUNNING: &[i32] = &[16];
 /// It does not run, which is what a stop is for.
@@ -28,13 +31,22 @@ pub(super) fn changes(
     numbering: Numbering,
     changes: &mut Vec<Change>,
 ) {
+    let mut taken = BTreeSet::new();
     for (instance, wanted) in &config.plugins {
         let name = instance_name(instance, &wanted.plugin, numbering);
+        if !taken.insert(name.clone()) {
+            // Only 4.4 comes here. The first instance has the library; the refusal tells the operator of the other.
+            let steps = vec![load(&name, wanted).into()];
+            changes.push(Change::visible(Subject::Plugin(instance.clone()), steps));
+            continue;
+        }
         let entry = LedgerEntry { key: format!("plugin {name}"), value: wanted.configs.join("; ") };
         let steps = match observed.plugins.get(&observed_name(&name, wanted.schedule.is_none(), numbering)) {
             None => from_nothing(&name, wanted),
-            Some(plugin) if !reconfigured(ledger, &entry) => already_loaded(&name, wanted, plugin, ledger, &entry),
-            Some(_) => anew(&name, instance, wanted, config, observed),
+            Some(found) if is_another(wanted, found) || reconfigured(ledger, &entry) => {
+                anew(&name, instance, wanted, config, observed)
+            }
+            Some(found) => already_loaded(&name, wanted, found, ledger, &entry),
         };
         if !steps.is_empty() {
             changes.push(Change { subject: Subject::Plugin(name), steps, remember: Some(entry) });
@@ -59,11 +71,14 @@ fn observed_name(name: &Name, is_store: bool, numbering: Numbering) -> Name {
 }
 
 fn from_nothing(name: &Name, wanted: &PluginWanted) -> Vec<Step> {
-    let load = Command::new(Verb::Load).with(Attribute::Name, name).with(Attribute::Plugin, &wanted.plugin);
-    let mut steps = vec![Step::accepting(load, LOADED)];
+    let mut steps = vec![Step::accepting(load(name, wanted), LOADED)];
     steps.extend(configure(name, wanted));
     steps.extend(wanted.schedule.as_ref().map(|schedule| start(name, schedule)));
     steps
+}
+
+fn load(name: &Name, wanted: &PluginWanted) -> Command {
+    Command::new(Verb::Load).with(Attribute::Name, name).with(Attribute::Plugin, &wanted.plugin)
 }
 
 fn configure(name: &Name, wanted: &PluginWanted) -> impl Iterator<Item = Step> {
@@ -79,6 +94,11 @@ fn start(name: &Name, schedule: &Schedule) -> Step {
         .with(Attribute::Interval, &schedule.interval)
         .with_some(Attribute::Offset, schedule.offset.as_ref());
     Step::accepting(command, RUNNING)
+}
+
+/// Whether an instance of the name has another library.
+fn is_another(wanted: &PluginWanted, found: &ObservedPlugin) -> bool {
+    found.plugin.as_ref().is_some_and(|library| *library != wanted.plugin)
 }
 
 /// Whether the instance has been given another configuration than this one.
@@ -109,15 +129,16 @@ fn unload(name: &Name, is_store: bool) -> impl Iterator<Item = Step> {
     (!is_store).then(|| stop(name)).into_iter().chain([term.into()])
 }
 
-/// Unloads instances that have left the configuration.
+/// Unloads samplers, or stores, that have left the configuration.
 pub(super) fn remove_retired(
     config: &DaemonConfig,
     observed: &Observation,
     numbering: Numbering,
+    stores: bool,
     changes: &mut Vec<Change>,
 ) {
-    for (instance, plugin) in &config.retired.plugins {
-        let name = instance_name(instance, &plugin.library, numbering);
+    for plugin in config.retired.plugins.iter().filter(|plugin| plugin.is_store == stores) {
+        let name = instance_name(&plugin.instance, &plugin.library, numbering);
         // On 4.4 another instance of the library is the same one.
         let is_wanted = config.plugins.iter().any(|(other, w)| instance_name(other, &w.plugin, numbering) == name);
         if !is_wanted && observed.plugins.contains_key(&observed_name(&name, plugin.is_store, numbering)) {
@@ -143,9 +164,9 @@ fn already_loaded(
         return configure(name, wanted).chain([start(name, schedule)]).collect();
     }
     if hints.iter().all(|hint| runs_by(*hint, schedule)) {
-        // A stopped sampler keeps its hint. Starting it once more does no harm to one that runs.
-        let doubted = ledger.is_doubtful() && !ledger.holds(entry);
-        return if doubted { vec![start(name, schedule)] } else { Vec::new() };
+        // A stopped sampler keeps its hint, and 4.4 gives one to a sampler that was never started. Starting does no harm
+        // to one that runs.
+        return if ledger.holds(entry) { Vec::new() } else { vec![start(name, schedule)] };
     }
     let started = Step { accept: &[], ..start(name, schedule) };
     vec![stop(name), started]

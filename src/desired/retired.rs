@@ -19,13 +19,17 @@ pub struct Retired {
     pub advertisers: BTreeSet<Name>,
     /// Producer listeners.
     pub listeners: BTreeSet<Name>,
-    /// Plugin instances with their libraries.
-    pub plugins: BTreeMap<Name, RetiredPlugin>,
+    /// Plugin instances.
+    pub plugins: BTreeSet<RetiredPlugin>,
 }
 
 /// A plugin instance that is to be taken away.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// One that has another library now is taken away, too: a 4.4 daemon knows it by its library only.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RetiredPlugin {
+    /// Its name.
+    pub instance: Name,
     /// Its library.
     pub library: String,
     /// It is a store, which has nothing to stop.
@@ -51,11 +55,10 @@ pub fn retire<'a>(before: Related<'_>, after: Related<'_>, daemons: impl Iterato
         retired.policies.extend(was.policies.difference(&is.policies).map(|name| (*name).clone()));
         retired.listeners.extend(was.listeners().filter(|name| !is.has_listener(name)).cloned());
         retired.listeners.retain(|name| !is.has_listener(name));
-        let plugins = was.plugins.into_iter().filter(|(instance, _)| !is.plugins.contains_key(instance));
-        retired.plugins.extend(plugins.map(|(instance, plugin)| (instance.clone(), plugin)));
+        retired.plugins.extend(was.plugins);
         retired.producers.retain(|name| !is.group.is_some_and(|group| group.producers.contains_key(name)));
         retired.policies.retain(|name| !is.policies.contains(name));
-        retired.plugins.retain(|instance, _| !is.plugins.contains_key(instance));
+        retired.plugins.retain(|plugin| !is.plugins.contains(plugin));
     }
 }
 
@@ -63,7 +66,7 @@ pub fn retire<'a>(before: Related<'_>, after: Related<'_>, daemons: impl Iterato
 struct Objects<'a> {
     group: Option<&'a AggregatorGroup>,
     policies: BTreeSet<&'a Name>,
-    plugins: BTreeMap<&'a Name, RetiredPlugin>,
+    plugins: BTreeSet<RetiredPlugin>,
 }
 
 impl<'a> Objects<'a> {
@@ -83,7 +86,7 @@ impl<'a> Objects<'a> {
         let plugins = sampled.map(|key| (key, false)).chain(stores.map(|key| (key, true)));
         let plugins = plugins.filter_map(|(key, is_store)| {
             let plugin = cluster.plugins.get(key)?;
-            Some((&plugin.instance, RetiredPlugin { library: plugin.plugin.clone(), is_store }))
+            Some(RetiredPlugin { instance: plugin.instance.clone(), library: plugin.plugin.clone(), is_store })
         });
         Objects {
             group,
