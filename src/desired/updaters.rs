@@ -95,7 +95,7 @@ fn covers(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig, goin
 fn is_right(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig, going: &BTreeSet<&Name>) -> bool {
     let interval = wanted.interval.us().is_none_or(|interval_us| interval_us == found.interval_us);
     let offset = match offset(wanted) {
-        None => found.offset_us.is_none_or(|offset_us| offset_us == 0),
+        None => found.offset_us == Some(0),
         Some(offset) => offset.us().is_none_or(|offset_us| found.offset_us == Some(offset_us)),
     };
     interval
