@@ -344,7 +344,10 @@ impl Conductor {
         let group = self.relations.group_of(name).cloned();
         let Some(state) = self.daemons.get_mut(name) else { return };
         let before = std::mem::replace(&mut state.health, Health::Down);
-        state.in_flight = None;
+        if state.in_flight.take().is_some_and(|changes| !changes.is_empty()) {
+            // Some of it may have been carried out, and what the ledger holds undone.
+            state.ledger = Ledger::default();
+        }
         state.settled = false;
         state.trusted = false;
         state.configured_once = false;

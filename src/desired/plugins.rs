@@ -24,6 +24,9 @@ const RUNNING: &[i32] = &[16];
 /// It does not run, which is what a stop is for.
 const NOT_RUNNING: &[i32] = &[22];
 
+/// In place of the configuration of an instance that was taken away.
+const UNLOADED: &str = "unloaded";
+
 pub(super) fn changes(
     config: &DaemonConfig,
     observed: &Observation,
@@ -143,7 +146,9 @@ pub(super) fn remove_retired(
         let is_wanted = config.plugins.iter().any(|(other, w)| instance_name(other, &w.plugin, numbering) == name);
         if !is_wanted && observed.plugins.contains_key(&observed_name(&name, plugin.is_store, numbering)) {
             let steps = unload(&name, plugin.is_store).collect();
-            changes.push(Change::visible(Subject::Plugin(name), steps));
+            // What it was configured with once must not stand for a later instance of the name.
+            let entry = LedgerEntry { key: format!("plugin {name}"), value: UNLOADED.to_owned() };
+            changes.push(Change { subject: Subject::Plugin(name), steps, remember: Some(entry) });
         }
     }
 }
