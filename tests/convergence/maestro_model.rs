@@ -163,6 +163,7 @@ impl Maestro {
                 for step in change.steps.iter().take(left) {
                     let _cut_off = self.ask(&step.command, site);
                 }
+                self.ledger = Ledger::default();
                 break;
             }
             left -= change.steps.len();

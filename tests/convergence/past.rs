@@ -98,8 +98,14 @@ pub(crate) fn past() -> impl Strategy<Value = Past> {
         3 => select(vec![100, 20_000, 1_200_000]).prop_map(|us| Deed::Wait { us }),
     ];
     let deeds = proptest::collection::vec(deed, 0..24);
-    ((edition(), placement()), deeds, (edition(), placement()), any::<bool>())
-        .prop_map(|(first, deeds, last, same_maestro)| Past { first, deeds, last, same_maestro })
+    // More often than not nobody has edited anything in the end.
+    let last = (proptest::option::weighted(0.4, edition()), placement());
+    ((edition(), placement()), deeds, last, any::<bool>()).prop_map(
+        |(first, deeds, (edited, placement), same_maestro)| {
+            let last = (edited.unwrap_or_else(|| first.0.clone()), placement);
+            Past { first, deeds, last, same_maestro }
+        },
+    )
 }
 
 fn placement() -> impl Strategy<Value = Placement> {
