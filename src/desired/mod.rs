@@ -21,6 +21,8 @@ pub mod startup;
 #[cfg(test)]
 mod tests;
 mod updaters;
+#[doc = include_str!("yaml_keys.md")]
+pub mod yaml_keys {}
 
 pub use change::{Change, Ledger, LedgerEntry, Step, Subject};
 pub use config::{

@@ -22,6 +22,12 @@ pub(super) struct Fields<'d> {
     report: &'d Report<'d>,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// The keys that readers have asked for, with the mappings that they asked: the table of keys has to have each.
+    pub(super) static ASKED: RefCell<std::collections::BTreeSet<(&'static str, &'static str)>> = RefCell::default();
+}
+
 /// What a name takes in memory besides its text, roughly.
 const NAME_BYTES: usize = 48;
 
@@ -69,6 +75,8 @@ impl<'d> Fields<'d> {
     /// The value of a key, `None` where it is missing or empty.
     pub(super) fn get(&self, key: &'static str) -> Option<&'d Node> {
         self.asked.borrow_mut().push(key);
+        #[cfg(test)]
+        ASKED.with_borrow_mut(|asked| asked.insert((self.what, key)));
         let index = self.entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok()?;
         Some(&self.entries[index].value).filter(|node| node.value() != &Value::Absent)
     }

@@ -17,6 +17,8 @@ mod daemons;
 mod encoding;
 mod endpoints;
 mod fields;
+#[cfg(test)]
+mod keys;
 mod listeners;
 pub(crate) mod plugins;
 mod samplers;
