@@ -83,7 +83,8 @@ pub(super) enum Health {
 #[derive(Debug, Clone)]
 pub(super) struct Attempt {
     pub(super) steps: Vec<Step>,
-    pub(super) refused_with: Option<i32>,
+    /// The code of a refusal that the operator knows of.
+    pub(super) told: Option<i32>,
     pub(super) next_try_us: u64,
     pub(super) delay_us: u64,
 }
@@ -390,41 +391,41 @@ impl DaemonState {
     fn note(&mut self, name: &Name, change: Change, outcome: Outcome, now: Now) -> Option<Notice> {
         let before = self.attempts.remove(&change.subject);
         let same_again = before.as_ref().filter(|attempt| attempt.steps == change.steps);
-        let (refused, first_delay_us) = match &outcome {
-            Outcome::Applied => (None, Self::REFUSED_DELAY_US),
-            Outcome::Refused { code: 16, .. } => (Some(16), Self::BUSY_DELAY_US),
-            Outcome::Refused { code, .. } => (Some(*code), Self::REFUSED_DELAY_US),
+        let first_delay_us = match &outcome {
+            Outcome::Refused { code: 16, .. } => Self::BUSY_DELAY_US,
+            _ => Self::REFUSED_DELAY_US,
         };
         let delay_us =
             same_again.map_or(first_delay_us, |attempt| attempt.delay_us.saturating_mul(2).min(Self::LONGEST_DELAY_US));
-        let attempt =
-            Attempt { steps: change.steps, refused_with: refused, next_try_us: now.mono_us + delay_us, delay_us };
+        let told = before.and_then(|attempt| attempt.told);
+        let mut attempt = Attempt { steps: change.steps, told, next_try_us: now.mono_us + delay_us, delay_us };
         if let (Outcome::Refused { step, code: 16, .. }, Subject::Producer(producer)) = (&outcome, &change.subject)
             && attempt.steps.get(*step).is_some_and(|refused| refused.command.verb == Verb::PrdcrDel)
             && delay_us >= 8 * Self::BUSY_DELAY_US
         {
             self.ledger.enter(tombstone(producer));
         }
-        let told_before = before.and_then(|attempt| attempt.refused_with);
         let notice = match outcome {
             Outcome::Applied => {
                 if let Some(entry) = change.remember {
                     self.ledger.enter(entry);
                 }
-                told_before
-                    .filter(|code| *code != 16)
-                    .map(|_| Notice::Accepted { daemon: name.clone(), subject: change.subject.clone() })
+                attempt.told = None;
+                told.map(|_| Notice::Accepted { daemon: name.clone(), subject: change.subject.clone() })
             }
+            Outcome::Refused { code, .. } if told == Some(code) => None,
             // EBUSY passes by itself: it is told only when it does not.
-            Outcome::Refused { code, .. } if told_before == Some(code) && delay_us != 8 * Self::BUSY_DELAY_US => None,
             Outcome::Refused { code: 16, .. } if delay_us < 8 * Self::BUSY_DELAY_US => None,
-            Outcome::Refused { step, code, text } => attempt.steps.get(step).map(|refused| Notice::Refused {
-                daemon: name.clone(),
-                subject: change.subject.clone(),
-                command: refused.command.clone(),
-                code,
-                text,
-            }),
+            Outcome::Refused { step, code, text } => {
+                attempt.told = Some(code);
+                attempt.steps.get(step).map(|refused| Notice::Refused {
+                    daemon: name.clone(),
+                    subject: change.subject.clone(),
+                    command: refused.command.clone(),
+                    code,
+                    text,
+                })
+            }
         };
         self.attempts.insert(change.subject, attempt);
         notice
