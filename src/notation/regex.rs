@@ -158,7 +158,8 @@ mod tests {
         /// The `regex` crate has another dialect, but within these characters it takes no more than `regcomp` does.
         #[test]
         fn finds_no_fault_in_what_another_compiler_takes(text in "[ab*+|()\\[\\]-]{0,12}") {
-            let other = regex::Regex::new(&text).is_ok();
+            // It alone knows brackets within brackets.
+            let other = text.matches('[').count() < 2 && regex::Regex::new(&text).is_ok();
             prop_assert!(!other || check(&text).is_ok(), "{text}");
         }
 
