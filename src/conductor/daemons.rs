@@ -8,8 +8,7 @@ use super::groups::GroupState;
 use super::notice::Notice;
 use super::{Conductor, Now, Timer};
 use crate::cluster::{Cluster, Relations};
-use crate::desired::startup::advertisers_to_all;
-use crate::desired::{Change, Ledger, Retired, Step, Subject, retire, tombstone};
+use crate::desired::{Change, Ledger, Retired, Step, Subject, advertisers_to_all, retire, tombstone};
 use crate::ldmsd::{Numbering, Observation, Verb};
 use crate::notation::Name;
 

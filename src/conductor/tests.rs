@@ -26,6 +26,23 @@ struct Stage {
     notices: Vec<Notice>,
 }
 
+/// The producer of one sampler, as an aggregator shows it that has started it or not.
+fn collected(sampler: usize, runs: bool, sets: Vec<ObservedProducerSet>) -> ObservedProducer {
+    ObservedProducer {
+        host: format!("node-{sampler}"),
+        port: 10002,
+        xprt: "sock".into(),
+        auth: None,
+        rail: None,
+        quota: None,
+        rx_rate: None,
+        reconnect_us: None,
+        kind: "active".into(),
+        state: if runs { ProducerState::Connected } else { ProducerState::Stopped },
+        sets,
+    }
+}
+
 impl Stage {
     fn new() -> Stage {
         let path = format!("{}/tests/fixtures/reference/basic-current/input.yaml", env!("CARGO_MANIFEST_DIR"));
@@ -144,19 +161,7 @@ impl Stage {
                 instance: format!("{name}/{instance}"),
                 ready: *ready,
             };
-            let observed = ObservedProducer {
-                host: format!("node-{number}"),
-                port: 10002,
-                xprt: "sock".into(),
-                auth: None,
-                rail: None,
-                quota: None,
-                rx_rate: None,
-                reconnect_us: None,
-                kind: "active".into(),
-                state: if sets.is_some() { ProducerState::Connected } else { ProducerState::Stopped },
-                sets: sets.into_iter().flatten().map(set).collect(),
-            };
+            let observed = collected(number, sets.is_some(), sets.into_iter().flatten().map(set).collect());
             (Name::from(name), observed)
         };
         Observed { producers: Some((1..=8).map(producer).collect()), ..Observed::default() }
@@ -356,20 +361,7 @@ fn a_restart_stops_nothing_where_a_subscription_makes_starts_wait() {
         // The placement of an earlier maestro; none of the samplers has answered yet.
         let producers = (1..=8).map(|sampler| {
             let runs = (sampler - 1) / 3 == number;
-            let state = if runs { ProducerState::Connected } else { ProducerState::Stopped };
-            let producer = ObservedProducer {
-                host: format!("node-{sampler}"),
-                port: 10002,
-                xprt: "sock".into(),
-                auth: None,
-                rail: None,
-                quota: None,
-                rx_rate: None,
-                reconnect_us: None,
-                kind: "active".into(),
-                state,
-                sets: Vec::new(),
-            };
+            let producer = collected(sampler, runs, Vec::new());
             (Name::from(format!("node-{sampler}-10002")), producer)
         });
         let observed = Observed { producers: Some(producers.collect()), ..Observed::default() };

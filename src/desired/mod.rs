@@ -7,6 +7,7 @@
 //! Where the order of commands matters to a live daemon, the module that makes them says so
 //! (producers, updaters, storage policies, plugins).
 
+mod advertisers;
 mod advertising;
 mod change;
 mod config;
@@ -24,6 +25,7 @@ mod updaters;
 #[doc = include_str!("yaml_keys.md")]
 pub mod yaml_keys {}
 
+pub use advertisers::advertisers_to_all;
 pub use change::{Change, Ledger, LedgerEntry, Step, Subject};
 pub use config::{
     AdvertiserWanted, Advertising, BoostConfig, DaemonConfig, ListenWanted, PluginWanted, PolicyWanted, ProducerWanted,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maestro::cluster::{Cluster, Relations, UpdaterMode};
 use maestro::conductor::Sections;
-use maestro::desired::startup::advertisers_to_all;
+use maestro::desired::advertisers_to_all;
 use maestro::desired::{
     Advertising, BoostConfig, Change, DaemonConfig, Ledger, Retired, Roles, Subject, changes, daemon_config, retire,
     tombstone,

@@ -12,7 +12,6 @@
 //! - Nobody starts an advertised producer that waits for it. So each daemon advertises itself to one aggregator of a
 //!   group only, whose listener starts it.
 
-mod advertisers;
 mod options;
 #[cfg(test)]
 mod tests;
@@ -21,10 +20,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use advertisers::advertisers;
-pub use advertisers::advertisers_to_all;
 pub use options::OptionError;
 
+use super::advertisers::advertisers;
 use super::config::{ListenWanted, apart_from_producers, group_producers};
 use super::{Advertising, Change, DaemonConfig, Ledger, Roles};
 use super::{advertising, plugins, policies, producers, services, updaters};
