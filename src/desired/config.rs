@@ -39,7 +39,7 @@ pub struct DaemonConfig {
     /// Subscriptions of its producers.
     pub subscriptions: Vec<Subscription>,
     /// Updaters. On the daemon a suffix may follow the name.
-    pub updaters: Vec<Updater>,
+    pub updaters: Vec<UpdaterWanted>,
     /// Temporary fast updaters.
     pub boosts: Vec<BoostConfig>,
     /// Storage policies by name.
@@ -128,6 +128,31 @@ pub enum Run {
     Stopped,
     /// It is left as it is: another aggregator takes over from this one, which must not stop before.
     AsItIs,
+}
+
+/// An updater of an aggregator: as the cluster has it, or for a part of what that one is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdaterWanted {
+    /// The updater of the cluster.
+    pub updater: Updater,
+    /// The only producers that it is for, of those that its expressions match; `None` for all of these.
+    pub only_producers: Option<BTreeSet<Name>>,
+    /// Exactly the set instances that it fetches, in place of its own match list; `None` for that one.
+    pub only_sets: Option<BTreeSet<String>>,
+}
+
+impl From<Updater> for UpdaterWanted {
+    fn from(updater: Updater) -> UpdaterWanted {
+        UpdaterWanted { updater, only_producers: None, only_sets: None }
+    }
+}
+
+impl std::ops::Deref for UpdaterWanted {
+    type Target = Updater;
+
+    fn deref(&self) -> &Updater {
+        &self.updater
+    }
 }
 
 /// A temporary fast updater that shortens the hole after a move (operations of a live ldmsd,
@@ -254,7 +279,7 @@ pub(super) fn apart_from_producers(
             add_policy(cluster, policy, &mut config);
         }
         config.subscriptions.clone_from(&group.subscriptions);
-        config.updaters.clone_from(&group.updaters);
+        config.updaters = group.updaters.iter().cloned().map(UpdaterWanted::from).collect();
         if let Some(advertising) = &roles.advertising {
             config.listeners.clone_from(&group.listeners);
             if !advertising.starts_what_comes {

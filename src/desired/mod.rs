@@ -29,7 +29,7 @@ pub use advertisers::advertisers_to_all;
 pub use change::{Change, Ledger, LedgerEntry, Step, Subject};
 pub use config::{
     AdvertiserWanted, Advertising, BoostConfig, DaemonConfig, ListenWanted, PluginWanted, PolicyWanted, ProducerWanted,
-    Roles, Run, Schedule, daemon_config,
+    Roles, Run, Schedule, UpdaterWanted, daemon_config,
 };
 pub use producers::tombstone;
 pub use regex::{alternations, escape};

@@ -172,7 +172,7 @@ fn retired_case() -> (DaemonConfig, Observation) {
         sets: Vec::new(),
     };
     let retired = Retired { producers: [Name::from("gone")].into(), ..Retired::default() };
-    (DaemonConfig { updaters: vec![updater], retired, ..DaemonConfig::default() }, observed)
+    (DaemonConfig { updaters: vec![updater.into()], retired, ..DaemonConfig::default() }, observed)
 }
 
 #[test]

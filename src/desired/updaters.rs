@@ -6,15 +6,19 @@
 //! section 7). On the daemon an updater is called `updtr_0`, or `updtr_0.1`, …; the Python maestro's
 //! `updtr_0_l1-agg-1` counts as ours as well and is kept where it is right.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::{Change, Step, Subject};
-use super::config::{BoostConfig, DaemonConfig};
+use super::config::{BoostConfig, DaemonConfig, UpdaterWanted};
 use super::regex::alternations;
-use crate::cluster::{SetMatch, Updater, UpdaterMode};
+use crate::cluster::{MatchField, SetMatch, Updater, UpdaterMode};
 use crate::ldmsd::observation::{ObservedMode, ObservedUpdater};
 use crate::ldmsd::{Attribute, Command, Observation, Verb};
 use crate::notation::{Interval, Name};
+
+/// An expression that no name of a set matches: none is empty.
+const NO_SET: &str = "^$";
 
 pub(super) fn changes(
     config: &DaemonConfig,
@@ -22,32 +26,73 @@ pub(super) fn changes(
     going: &BTreeSet<&Name>,
     changes: &mut Vec<Change>,
 ) {
+    let mut of_one_updater: BTreeMap<&Name, Vec<&UpdaterWanted>> = BTreeMap::new();
     for wanted in &config.updaters {
-        let ours: Vec<(&Name, &ObservedUpdater)> =
-            observed.updaters.iter().filter(|(name, _)| belongs_to(name, &wanted.name)).collect();
-        let right = ours.iter().find(|(_, found)| is_right(wanted, found, config, going)).map(|(name, _)| *name);
-        let mut steps = Vec::new();
-        match right {
-            Some(name) if observed.updaters[name].running => {}
-            Some(name) => steps.push(Command::new(Verb::UpdtrStart).with(Attribute::Name, name).into()),
-            None => {
-                let without = going.iter().copied().filter(|name| observed.producers.contains_key(*name));
-                steps.extend(add(&free_name(&wanted.name, observed), wanted, without));
-            }
-        }
-        for (name, _) in ours.iter().filter(|(name, _)| Some(*name) != right) {
-            steps.extend(remove(name));
-        }
-        if !steps.is_empty() {
-            changes.push(Change::visible(Subject::Updater(wanted.name.clone()), steps));
-        }
+        of_one_updater.entry(&wanted.name).or_default().push(wanted);
+    }
+    for (name, parts) in &of_one_updater {
+        one_updater(name, parts, config, observed, going, changes);
     }
     for name in observed.updaters.keys().filter(|name| is_ours(name)) {
-        if !config.updaters.iter().any(|wanted| belongs_to(name, &wanted.name)) {
+        if !of_one_updater.keys().any(|wanted| belongs_to(name, wanted)) {
             changes.push(Change::visible(Subject::Updater(name.clone()), remove(name).into()));
         }
     }
     boosts(config, observed, changes);
+}
+
+/// The parts in which an aggregator has an updater of the cluster: mostly one, which is the whole.
+fn one_updater(
+    name: &Name,
+    parts: &[&UpdaterWanted],
+    config: &DaemonConfig,
+    observed: &Observation,
+    going: &BTreeSet<&Name>,
+    changes: &mut Vec<Change>,
+) {
+    let mut ours: BTreeMap<&Name, &ObservedUpdater> =
+        observed.updaters.iter().filter(|(on_daemon, _)| belongs_to(on_daemon, name)).collect();
+    let mut missing = Vec::new();
+    for wanted in parts {
+        let right = ours.iter().find(|(_, found)| is_right(wanted, found, config, observed, going));
+        match right.map(|(name, found)| (*name, found.running)) {
+            None => missing.push(*wanted),
+            Some((right, running)) => {
+                ours.remove(right);
+                if !running {
+                    let start = Command::new(Verb::UpdtrStart).with(Attribute::Name, right);
+                    changes.push(Change::visible(Subject::Updater(label(wanted, parts)), vec![start.into()]));
+                }
+            }
+        }
+    }
+    let mut names = free_names(name, observed);
+    for wanted in missing {
+        let without = going.iter().copied().filter(|name| observed.producers.contains_key(*name));
+        let mut steps: Vec<Step> = names.next().map(|name| add(&name, wanted, without)).into_iter().flatten().collect();
+        // What it takes the place of goes in the same change, when it runs.
+        let replaced = |found: &ObservedUpdater| match &wanted.only_producers {
+            Some(producers) if parts.len() > 1 => !producers.is_disjoint(&found.producers),
+            _ => true,
+        };
+        let replaced: Vec<&Name> = ours.iter().filter(|(_, found)| replaced(found)).map(|(name, _)| *name).collect();
+        for name in replaced {
+            ours.remove(name);
+            steps.extend(remove(name));
+        }
+        changes.push(Change::visible(Subject::Updater(label(wanted, parts)), steps));
+    }
+    for name in ours.keys() {
+        changes.push(Change::visible(Subject::Updater((*name).clone()), remove(name).into()));
+    }
+}
+
+/// Names one of several parts of an updater by its first producer.
+fn label(wanted: &UpdaterWanted, parts: &[&UpdaterWanted]) -> Name {
+    match wanted.only_producers.as_ref().and_then(BTreeSet::first) {
+        Some(first) if parts.len() > 1 => Name::from(format!("{} for {first}", wanted.name)),
+        _ => wanted.name.clone(),
+    }
 }
 
 /// Whether an updater that maestro has made lists a producer, and will let it go.
@@ -71,18 +116,40 @@ fn belongs_to(on_daemon: &Name, name: &Name) -> bool {
     }
 }
 
-fn free_name(name: &Name, observed: &Observation) -> Name {
-    let numbered = (1..).map(|number| Name::from(format!("{name}.{number}")));
-    std::iter::once(name.clone())
-        .chain(numbered)
-        .find(|candidate| !observed.updaters.contains_key(candidate))
-        .unwrap_or_else(|| name.clone())
+/// Names for an updater that the daemon does not have, in order.
+fn free_names<'a>(name: &'a Name, observed: &'a Observation) -> impl Iterator<Item = Name> + 'a {
+    let numbered = (1..).map(move |number| Name::from(format!("{name}.{number}")));
+    std::iter::once(name.clone()).chain(numbered).filter(|candidate| !observed.updaters.contains_key(candidate))
 }
 
-/// Whether an updater has every producer of the aggregator that it is for. Expressions are compiled only where a
-/// producer is missing, and one that is beyond us decides nothing.
-fn covers(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig, going: &BTreeSet<&Name>) -> bool {
-    let stay = config.producers.keys().filter(|name| !going.contains(name));
+/// Whether an updater has the producers that it is for: all of them, and where it is for certain ones no others.
+fn has_its_producers(
+    wanted: &UpdaterWanted,
+    found: &ObservedUpdater,
+    config: &DaemonConfig,
+    observed: &Observation,
+    going: &BTreeSet<&Name>,
+) -> bool {
+    match &wanted.only_producers {
+        None => covers(wanted, found, config.producers.keys(), going),
+        Some(only) => {
+            let there = only
+                .iter()
+                .filter(|name| config.producers.contains_key(*name) || observed.producers.contains_key(*name));
+            found.producers.iter().all(|name| only.contains(name)) && covers(wanted, found, there, going)
+        }
+    }
+}
+
+/// Whether an updater has all of some producers that its expressions match. Expressions are compiled only where one is
+/// missing, and one that is beyond us decides nothing.
+fn covers<'a>(
+    wanted: &Updater,
+    found: &ObservedUpdater,
+    producers: impl Iterator<Item = &'a Name>,
+    going: &BTreeSet<&Name>,
+) -> bool {
+    let stay = producers.filter(|name| !going.contains(name));
     let missing: Vec<&Name> = stay.filter(|name| !found.producers.contains(*name)).collect();
     if missing.is_empty() {
         return true;
@@ -92,7 +159,13 @@ fn covers(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig, goin
     !missing.iter().any(|name| expressions.iter().any(|expression| expression.is_match(name)))
 }
 
-fn is_right(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig, going: &BTreeSet<&Name>) -> bool {
+fn is_right(
+    wanted: &UpdaterWanted,
+    found: &ObservedUpdater,
+    config: &DaemonConfig,
+    observed: &Observation,
+    going: &BTreeSet<&Name>,
+) -> bool {
     let interval = wanted.interval.us().is_none_or(|interval_us| interval_us == found.interval_us);
     let offset = match offset(wanted) {
         None => found.offset_us == Some(0),
@@ -100,11 +173,26 @@ fn is_right(wanted: &Updater, found: &ObservedUpdater, config: &DaemonConfig, go
     };
     interval
         && offset
-        && covers(wanted, found, config, going)
+        && has_its_producers(wanted, found, config, observed, going)
         && !going.iter().any(|name| found.producers.contains(*name))
         && found.mode == observed_mode(wanted.mode)
         && in_effect(found.matches.iter().map(|(field, regex)| (field.as_str(), regex.as_str())))
-            == in_effect(wanted.sets.iter().map(|SetMatch { regex, field }| (field.word(), regex.as_str())))
+            == in_effect(set_matches(wanted).iter().map(|SetMatch { regex, field }| (field.word(), regex.as_str())))
+}
+
+/// The match list of an updater.
+fn set_matches(wanted: &UpdaterWanted) -> Cow<'_, [SetMatch]> {
+    match &wanted.only_sets {
+        None => Cow::Borrowed(&wanted.updater.sets),
+        // An empty list would take every set.
+        Some(sets) if sets.is_empty() => {
+            Cow::Owned(vec![SetMatch { regex: NO_SET.into(), field: MatchField::Instance }])
+        }
+        Some(sets) => {
+            let regexes = alternations(sets.iter().map(String::as_str)).into_iter();
+            Cow::Owned(regexes.map(|regex| SetMatch { regex, field: MatchField::Instance }).collect())
+        }
+    }
 }
 
 /// A daemon takes a missing offset as zero, and the store keeps no zeros.
@@ -129,7 +217,7 @@ fn in_effect<'a>(matches: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeSet<
 
 /// A producer can only be deleted when no updater lists it (section 4), so one that has to go is taken out again
 /// where the expressions match it, too.
-fn add<'a>(name: &Name, wanted: &Updater, going: impl Iterator<Item = &'a Name>) -> Vec<Step> {
+fn add<'a>(name: &Name, wanted: &UpdaterWanted, going: impl Iterator<Item = &'a Name>) -> Vec<Step> {
     let add = Command::new(Verb::UpdtrAdd)
         .with(Attribute::Name, name)
         .with(Attribute::Interval, &wanted.interval)
@@ -144,21 +232,32 @@ fn add<'a>(name: &Name, wanted: &Updater, going: impl Iterator<Item = &'a Name>)
             },
         )
         .with_some(Attribute::Perm, wanted.perm);
-    let producers = wanted
-        .producers
-        .iter()
+    let producers = producer_expressions(wanted)
+        .into_iter()
         .map(|regex| Command::new(Verb::UpdtrPrdcrAdd).with(Attribute::Name, name).with(Attribute::Regex, regex));
     let without = alternations(going.map(Name::as_str))
         .into_iter()
         .map(|regex| Command::new(Verb::UpdtrPrdcrDel).with(Attribute::Name, name).with(Attribute::Regex, regex));
-    let matches = wanted.sets.iter().map(|set| {
+    let matches = set_matches(wanted).into_owned().into_iter().map(|set| {
         Command::new(Verb::UpdtrMatchAdd)
             .with(Attribute::Name, name)
-            .with(Attribute::Regex, &set.regex)
+            .with(Attribute::Regex, set.regex)
             .with(Attribute::Match, set.field.word())
     });
     let start = Command::new(Verb::UpdtrStart).with(Attribute::Name, name);
     std::iter::once(add).chain(producers).chain(without).chain(matches).chain([start]).map(Step::from).collect()
+}
+
+/// The expressions of its producers: those of the cluster, or the names of the only ones that it is for.
+fn producer_expressions(wanted: &UpdaterWanted) -> Vec<String> {
+    let Some(only) = &wanted.only_producers else { return wanted.updater.producers.clone() };
+    let compiled: Result<Vec<::regex::Regex>, _> =
+        wanted.updater.producers.iter().map(|expression| ::regex::Regex::new(expression)).collect();
+    let matched = |name: &&Name| match &compiled {
+        Ok(expressions) => expressions.iter().any(|expression| expression.is_match(name)),
+        Err(_) => true,
+    };
+    alternations(only.iter().filter(matched).map(Name::as_str))
 }
 
 fn remove(name: &Name) -> [Step; 2] {
@@ -201,4 +300,126 @@ fn start_boost(boost: &BoostConfig) -> Vec<Step> {
     });
     let start = Command::new(Verb::UpdtrStart).with(Attribute::Name, &boost.name);
     std::iter::once(add).chain(producers).chain(sets).chain([start]).map(Step::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ldmsd::observation::{ObservedProducer, ProducerState};
+
+    fn names(names: &[&str]) -> BTreeSet<Name> {
+        names.iter().map(|name| Name::from(*name)).collect()
+    }
+
+    fn part(producers: &[&str], sets: Option<&[&str]>) -> UpdaterWanted {
+        UpdaterWanted {
+            updater: Updater {
+                name: "updtr_0".into(),
+                mode: UpdaterMode::Pull,
+                interval: Interval::from_us(1_000_000),
+                offset: None,
+                perm: None,
+                producers: vec!["^node-.*$".into()],
+                sets: Vec::new(),
+            },
+            only_producers: Some(names(producers)),
+            only_sets: sets.map(|sets| sets.iter().map(|set| (*set).to_owned()).collect()),
+        }
+    }
+
+    fn found(producers: &[&str], matches: &[&str]) -> ObservedUpdater {
+        ObservedUpdater {
+            interval_us: 1_000_000,
+            offset_us: Some(0),
+            mode: ObservedMode::Pull,
+            running: true,
+            producers: names(producers),
+            matches: matches.iter().map(|regex| ("inst".to_owned(), (*regex).to_owned())).collect(),
+        }
+    }
+
+    fn producer() -> ObservedProducer {
+        ObservedProducer {
+            host: "localhost".into(),
+            port: 411,
+            xprt: "sock".into(),
+            auth: None,
+            rail: None,
+            quota: None,
+            rx_rate: None,
+            reconnect_us: None,
+            kind: "active".into(),
+            state: ProducerState::Connected,
+            sets: Vec::new(),
+        }
+    }
+
+    /// What is sent to a daemon that has these producers and updaters, a line for each change.
+    fn sent(wanted: &[UpdaterWanted], producers: &[&str], updaters: &[(&str, ObservedUpdater)]) -> Vec<String> {
+        let config = DaemonConfig { updaters: wanted.to_vec(), ..DaemonConfig::default() };
+        let observed = Observation {
+            producers: names(producers).into_iter().map(|name| (name, producer())).collect(),
+            updaters: updaters.iter().map(|(name, found)| (Name::from(*name), found.clone())).collect(),
+            ..Observation::default()
+        };
+        let mut all = Vec::new();
+        changes(&config, &observed, &BTreeSet::new(), &mut all);
+        let line = |change: &Change| {
+            let commands: Vec<String> = change.steps.iter().map(|step| step.command.to_string()).collect();
+            commands.join("; ")
+        };
+        all.iter().map(line).collect()
+    }
+
+    #[test]
+    fn an_updater_for_certain_producers_names_those_that_its_expressions_match() {
+        let wanted = part(&["node-1", "node-2", "other"], None);
+        assert_eq!(
+            sent(&[wanted], &["node-1", "node-2"], &[]),
+            ["updtr_add name=updtr_0 interval=1000000; updtr_prdcr_add name=updtr_0 regex=^(node-1|node-2)$; \
+              updtr_start name=updtr_0"]
+        );
+    }
+
+    #[test]
+    fn an_updater_that_has_a_producer_too_many_is_replaced_new_then_old() {
+        let wanted = part(&["node-1"], None);
+        assert_eq!(sent(std::slice::from_ref(&wanted), &["node-1"], &[("updtr_0", found(&["node-1"], &[]))]), [""; 0]);
+        let more = found(&["node-1", "node-2"], &[]);
+        assert_eq!(
+            sent(&[wanted], &["node-1", "node-2"], &[("updtr_0", more)]),
+            ["updtr_add name=updtr_0.1 interval=1000000; updtr_prdcr_add name=updtr_0.1 regex=^node-1$; \
+              updtr_start name=updtr_0.1; updtr_stop name=updtr_0; updtr_del name=updtr_0"]
+        );
+    }
+
+    #[test]
+    fn a_producer_that_is_not_there_yet_is_not_missed() {
+        let wanted = part(&["node-1", "node-2"], None);
+        assert_eq!(sent(&[wanted], &["node-1"], &[("updtr_0", found(&["node-1"], &[]))]), [""; 0]);
+    }
+
+    #[test]
+    fn exact_sets_take_the_place_of_the_match_list() {
+        let wanted = part(&["node-1"], Some(&["node-1/a.b", "node-1/c"]));
+        let right = found(&["node-1"], &["^(node-1/a\\.b|node-1/c)$"]);
+        assert_eq!(sent(std::slice::from_ref(&wanted), &["node-1"], &[("updtr_0", right)]), [""; 0]);
+        assert!(sent(&[wanted], &["node-1"], &[("updtr_0", found(&["node-1"], &[]))])[0].contains(
+            "updtr_match_add name=updtr_0.1 regex=^(node-1/a\\.b|node-1/c)$ match=inst; updtr_start name=updtr_0.1"
+        ));
+        let none = part(&["node-1"], Some(&[]));
+        assert!(sent(&[none], &["node-1"], &[])[0].contains("updtr_match_add name=updtr_0 regex=^$ match=inst"));
+    }
+
+    #[test]
+    fn of_several_parts_only_the_changed_one_is_replaced() {
+        let parts = [part(&["node-1"], Some(&["a"])), part(&["node-2"], Some(&["b", "c"]))];
+        let there = [("updtr_0", found(&["node-1"], &["^a$"])), ("updtr_0.1", found(&["node-2"], &["^b$"]))];
+        assert_eq!(
+            sent(&parts, &["node-1", "node-2"], &there),
+            ["updtr_add name=updtr_0.2 interval=1000000; updtr_prdcr_add name=updtr_0.2 regex=^node-2$; \
+              updtr_match_add name=updtr_0.2 regex=^(b|c)$ match=inst; updtr_start name=updtr_0.2; \
+              updtr_stop name=updtr_0.1; updtr_del name=updtr_0.1"]
+        );
+    }
 }
