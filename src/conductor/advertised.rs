@@ -35,7 +35,9 @@ impl Conductor {
         // One whose aggregator is lost is an orphan, and appears again on the others.
         let is_gone = |producer: &&Name| {
             !seen.contains_key(*producer)
-                && state.owners().get(*producer).is_none_or(|owner| self.health(owner) == super::daemons::Health::Up)
+                && state.owners().get(*producer).is_none_or(|owner| {
+                    owner.aggregators().any(|owner| self.health(owner) == super::daemons::Health::Up)
+                })
         };
         let gone: Vec<Name> = state.advertised.keys().filter(is_gone).cloned().collect();
         let Some(state) = self.groups.get_mut(name) else { return };
@@ -79,6 +81,6 @@ impl Conductor {
                 reachable.insert(producer.clone(), there);
             }
         }
-        place_advertised(&reachable, &held, state.owners())
+        place_advertised(&reachable, &held, &state.whole_owners())
     }
 }

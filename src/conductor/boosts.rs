@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Conductor, Now, Timer};
 use crate::desired::BoostConfig;
 use crate::notation::Name;
+use crate::placement::Ownership;
 
 /// A temporary updater ends so long after its sets became ready: by then they have been updated.
 const AFTER_READY_US: u64 = 1_300_000;
@@ -66,10 +67,10 @@ impl Conductor {
                 continue;
             }
             for (group, producer) in self.relations.collected_by(&daemon).to_vec() {
-                let owner = self.owners(&group).and_then(|owners| owners.get(&producer)).cloned();
-                if let Some(owner) = owner {
-                    self.boost(&owner, [producer].into(), sets.clone(), now);
-                    level.push(owner);
+                let owners = self.owners(&group).and_then(|owners| owners.get(&producer)).cloned();
+                for owner in owners.iter().flat_map(Ownership::aggregators) {
+                    self.boost(owner, [producer.clone()].into(), sets.clone(), now);
+                    level.push(owner.clone());
                 }
             }
         }

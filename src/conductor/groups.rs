@@ -13,7 +13,7 @@ use super::{Conductor, Now, Timer};
 use crate::cluster::{AggregatorGroup, Producer};
 use crate::desired::{Advertising, Roles, Run};
 use crate::notation::Name;
-use crate::placement::{home_blocks, place_producers};
+use crate::placement::{Ownership, home_blocks, place_producers};
 
 /// Producers of a group that are handed over at the same time, at most.
 const HANDED_OVER_AT_ONCE: usize = 500;
@@ -24,7 +24,7 @@ const SERVICES_FIRST_US: u64 = 3_000_000;
 /// One group.
 #[derive(Debug)]
 pub(super) struct GroupState {
-    owners: BTreeMap<Name, Name>,
+    owners: BTreeMap<Name, Ownership>,
     /// Producers that still run on a former owner: producer and former owner.
     pub(super) leaving: BTreeMap<(Name, Name), Leaving>,
     /// Producers that could not be moved, and until when they stay where they are.
@@ -40,7 +40,7 @@ pub(super) struct GroupState {
 /// What a plan may change that daemons have to know.
 #[derive(PartialEq, Eq)]
 struct Snapshot {
-    owners: BTreeMap<Name, Name>,
+    owners: BTreeMap<Name, Ownership>,
     leaving: BTreeMap<(Name, Name), Leaving>,
 }
 
@@ -58,8 +58,14 @@ impl GroupState {
         }
     }
 
-    pub(super) fn owners(&self) -> &BTreeMap<Name, Name> {
+    pub(super) fn owners(&self) -> &BTreeMap<Name, Ownership> {
         &self.owners
+    }
+
+    /// The producers that one aggregator has as a whole, with their owners.
+    pub(super) fn whole_owners(&self) -> BTreeMap<Name, Name> {
+        let whole = |(producer, ownership): (&Name, &Ownership)| Some((producer.clone(), ownership.whole()?.clone()));
+        self.owners.iter().filter_map(whole).collect()
     }
 
     pub(super) fn is_placed(&self) -> bool {
@@ -72,7 +78,7 @@ impl GroupState {
     }
 
     pub(super) fn set_owner(&mut self, producer: Name, owner: Name) {
-        self.owners.insert(producer, owner);
+        self.owners.insert(producer, Ownership::Whole(owner));
     }
 
     /// A producer that advertised itself is known to no aggregator any more.
@@ -114,7 +120,7 @@ impl Conductor {
         let (Some(state), Some(config)) = (self.groups.get(group), self.cluster.groups.get(group)) else {
             return roles;
         };
-        let owned = state.owners.iter().filter(|(_, owner)| *owner == name).map(|(producer, _)| producer);
+        let owned = state.owners.iter().filter(|(_, owner)| owner.includes(name)).map(|(producer, _)| producer);
         let (startable, held_back): (BTreeSet<&Name>, BTreeSet<&Name>) =
             owned.partition(|producer| self.may_start(config, state, producer, now));
         roles.started = startable.into_iter().cloned().collect();
@@ -219,7 +225,7 @@ impl Conductor {
             let running: Vec<&Name> = config.aggregators.iter().filter(|a| self.runs(a, producer)).collect();
             let at_home = running.iter().find(|aggregator| homes.get(producer) == Some(aggregator));
             if let Some(owner) = at_home.or(running.first()) {
-                owners.insert(producer.clone(), (*owner).clone());
+                owners.insert(producer.clone(), Ownership::Whole((*owner).clone()));
             }
         }
         if let Some(state) = self.groups.get_mut(name) {
@@ -244,7 +250,7 @@ impl Conductor {
         for aggregator in &config.aggregators {
             let Some(daemon) = self.daemons.get(aggregator).filter(|daemon| daemon.is_up()) else { continue };
             for (producer, found) in &daemon.observed.producers {
-                let elsewhere = state.owners.get(producer).is_some_and(|owner| owner != aggregator);
+                let elsewhere = state.owners.get(producer).is_some_and(|owner| !owner.includes(aggregator));
                 if elsewhere && found.state.is_started() {
                     strays.push((producer.clone(), aggregator.clone()));
                 }
@@ -264,7 +270,8 @@ impl Conductor {
             .leaving
             .keys()
             .filter(|(producer, from)| {
-                let lost = state.owners.get(producer).is_none_or(|owner| self.health(owner) != Health::Up);
+                let is_lost = |owner: &Ownership| owner.aggregators().all(|owner| self.health(owner) != Health::Up);
+                let lost = state.owners.get(producer).is_none_or(is_lost);
                 lost && self.runs(from, producer)
             })
             .cloned()
@@ -272,7 +279,7 @@ impl Conductor {
         if let Some(state) = self.groups.get_mut(name) {
             for (producer, from) in back {
                 state.leaving.remove(&(producer.clone(), from.clone()));
-                state.owners.insert(producer, from);
+                state.owners.insert(producer, Ownership::Whole(from));
             }
         }
     }
@@ -288,7 +295,7 @@ impl Conductor {
         let usable = self.usable(config);
         let producers: Vec<Name> = config.producers.keys().cloned().collect();
         let Some(state) = self.groups.get(name) else { return };
-        let mut target = place_producers(&producers, &config.aggregators, &usable, &state.owners);
+        let mut target = place_producers(&producers, &config.aggregators, &usable, &state.whole_owners());
         let advertised = self.place_advertised(state, &usable, &target, now);
         target.extend(advertised);
         let mut lost_to: BTreeMap<(Name, Name), Vec<Name>> = BTreeMap::new();
@@ -297,7 +304,7 @@ impl Conductor {
         let mut owners = state.owners.clone();
         let mut leaving = state.leaving.clone();
         for (producer, to) in target {
-            match owners.get(&producer).cloned() {
+            match owners.get(&producer).and_then(Ownership::whole).cloned() {
                 Some(owner) if owner == to => continue,
                 None => {}
                 Some(owner) if self.health(&owner) != Health::Up => {
@@ -315,7 +322,7 @@ impl Conductor {
                 }
             }
             leaving.remove(&(producer.clone(), to.clone()));
-            owners.insert(producer.clone(), to);
+            owners.insert(producer.clone(), Ownership::Whole(to));
             moved.insert(producer);
         }
         leaving.retain(|(_, from), _| self.health(from) == Health::Up);
@@ -375,7 +382,7 @@ impl Conductor {
         }
         let mut loads: BTreeMap<Name, usize> =
             config.aggregators.iter().filter(|a| self.health(a) == Health::Up).map(|a| (a.clone(), 0)).collect();
-        for owner in state.owners.values() {
+        for owner in state.owners.values().flat_map(Ownership::aggregators) {
             if let Some(load) = loads.get_mut(owner) {
                 *load += 1;
             }

@@ -32,6 +32,7 @@ pub use notice::{Notice, Severity};
 use crate::cluster::{Cluster, Relations};
 use crate::desired::AdvertiserWanted;
 use crate::notation::Name;
+use crate::placement::Ownership;
 
 /// A moment, as the runtime tells it: the core reads no clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,9 +130,9 @@ impl Conductor {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Who owns which producer in a group, for status pages and tests.
+    /// Who collects which producer in a group, for status pages and tests.
     #[must_use]
-    pub fn owners(&self, group: &Name) -> Option<&BTreeMap<Name, Name>> {
+    pub fn owners(&self, group: &Name) -> Option<&BTreeMap<Name, Ownership>> {
         self.groups.get(group).map(groups::GroupState::owners)
     }
 

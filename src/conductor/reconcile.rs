@@ -10,6 +10,7 @@ use crate::desired::{Change, Subject, changes, daemon_config};
 use crate::ldmsd::Verb;
 use crate::ldmsd::observation::ProducerState;
 use crate::notation::Name;
+use crate::placement::Ownership;
 
 /// How often a daemon is asked while a move or a temporary updater waits for it.
 const POLL_US: u64 = 100_000;
@@ -81,9 +82,8 @@ impl Conductor {
         for (group, producer) in self.relations.collected_by(name) {
             let subscribes = self.cluster.groups.get(group).is_some_and(|group| !group.subscriptions.is_empty());
             let owner = self.groups.get(group).and_then(|state| state.owners().get(producer));
-            if let Some(owner) = owner.filter(|_| subscribes) {
-                self.dirty_daemons.insert(owner.clone());
-            }
+            let aggregators = owner.filter(|_| subscribes).into_iter().flat_map(Ownership::aggregators);
+            self.dirty_daemons.extend(aggregators.cloned());
         }
     }
 
@@ -108,7 +108,7 @@ impl Conductor {
         let mut awaited: BTreeSet<Name> = self.boosts.producers_of(name).cloned().collect();
         if let Some(group) = self.relations.group_of(name).and_then(|group| self.groups.get(group)) {
             for (producer, from) in group.leaving.keys() {
-                if from == name || group.owners().get(producer) == Some(name) {
+                if from == name || group.owners().get(producer).is_some_and(|owner| owner.includes(name)) {
                     awaited.insert(producer.clone());
                 }
             }

@@ -71,7 +71,7 @@ impl Conductor {
             .leaving
             .iter()
             .filter_map(|((producer, from), leaving)| {
-                let owner = state.owners().get(producer)?;
+                let owner = state.owners().get(producer)?.whole()?;
                 let verdict = self.judge(config, producer, from, owner, leaving, now);
                 Some((producer.clone(), from.clone(), owner.clone(), leaving.clone(), verdict))
             })

@@ -4,8 +4,10 @@
 //! placed already: no clock, no I/O, no order of a hash map. The same inputs give the same placement.
 
 mod advertised;
+mod ownership;
 mod producers;
 pub mod sets;
 
 pub use advertised::place_advertised;
+pub use ownership::Ownership;
 pub use producers::{home_blocks, place_producers};

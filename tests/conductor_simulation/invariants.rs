@@ -9,7 +9,7 @@ use maestro::ldmsd::observation::ObservedProducer;
 use maestro::ldmsd::status::PluginStatus;
 use maestro::ldmsd::{Observation, Verb, status};
 use maestro::notation::Name;
-use maestro::placement::home_blocks;
+use maestro::placement::{Ownership, home_blocks};
 
 use super::agent::PROBE_DEADLINE_US;
 use super::world::{Happening, MS_US, SECOND_US, World};
@@ -56,8 +56,8 @@ impl World {
         home_blocks(&producers, &group.aggregators)
     }
 
-    /// The owner of each producer, by its group and name.
-    pub(crate) fn owners(&self) -> BTreeMap<(Name, Name), Name> {
+    /// Who collects each producer, by its group and name.
+    pub(crate) fn owners(&self) -> BTreeMap<(Name, Name), Ownership> {
         let mut all = BTreeMap::new();
         for group in self.cluster.groups.keys() {
             let owners = self.conductor().and_then(|conductor| conductor.owners(group));
@@ -136,12 +136,15 @@ impl World {
     }
 
     /// After a loss, the starts on the survivors are sent at once.
-    pub(crate) fn expect_takeover(&mut self, lost: &Name, before: &BTreeMap<(Name, Name), Name>) {
+    pub(crate) fn expect_takeover(&mut self, lost: &Name, before: &BTreeMap<(Name, Name), Ownership>) {
         let taken: Vec<(Name, Name, Name)> = self
             .owners()
             .into_iter()
-            .filter(|(key, owner)| before.get(key) == Some(lost) && owner != lost)
-            .map(|((group, producer), owner)| (group, producer, owner))
+            .filter(|(key, owner)| before.get(key).is_some_and(|owner| owner.includes(lost)) && !owner.includes(lost))
+            .flat_map(|((group, producer), owner)| {
+                let to: Vec<Name> = owner.aggregators().cloned().collect();
+                to.into_iter().map(move |to| (group.clone(), producer.clone(), to))
+            })
             .collect();
         if !taken.is_empty() {
             let at_us = self.now_us() + TAKEOVER_US + ARRIVAL_US;
@@ -153,7 +156,8 @@ impl World {
         let owners = self.owners();
         let recently_us = self.now_us() - 5 * SECOND_US;
         for (group, producer, to) in taken {
-            let still = owners.get(&(group.clone(), producer.clone())) == Some(to);
+            let owner = owners.get(&(group.clone(), producer.clone()));
+            let still = owner.is_some_and(|owner| owner.includes(to));
             if still && self.is_well(to) && self.history.undisturbed_since(to, recently_us) {
                 let found = self.producers_on(to).remove(producer);
                 if !found.is_some_and(|found| found.state.is_started()) {
