@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Notice;
+use serde::{Deserialize, Serialize};
+
+use super::{GroupPlan, Notice, Report, Standing};
 use crate::cluster::{AuthDomain, Cluster};
 use crate::desired::Change;
 use crate::ldmsd::observation::{ObservedListener, ObservedPlugin, ObservedPolicy, ObservedProducer, ObservedUpdater};
@@ -56,6 +58,27 @@ pub enum Event {
         /// Why.
         reason: DownReason,
     },
+    /// The part of this instance among several, or its share of the daemons, has changed. Before the first one it is
+    /// alone.
+    ///
+    /// What the others have published comes first, so that a new leader goes on where the last one was.
+    Standing(Standing),
+    /// What another instance has published of a daemon.
+    Reported {
+        /// The daemon.
+        daemon: Name,
+        /// What it published; `None` when it was taken back, because its instance is gone: nothing is known of the
+        /// daemon until somebody else tells.
+        report: Option<Report>,
+    },
+    /// What is published for a group. The leader is told of its own plans as well, once they are published: only then
+    /// does it stop what they say is to be stopped.
+    Planned {
+        /// The group.
+        group: Name,
+        /// The plan; `None` when there is none any more.
+        plan: Option<GroupPlan>,
+    },
     /// The time that [`super::Conductor::next_wake_us`] named has come.
     Wake,
 }
@@ -77,7 +100,8 @@ pub enum Outcome {
 }
 
 /// Why a daemon is not reachable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DownReason {
     /// No connection could be made.
     Unreachable(String),
@@ -184,6 +208,24 @@ pub enum Action {
     },
     /// Tell the operator.
     Report(Notice),
+    /// Publish what the other instances have to know of a daemon of this one's, in place of what was published of it.
+    /// `None` for one that nobody has to know of any more.
+    ///
+    /// Everything is published anew after a time without quorum.
+    Publish {
+        /// The daemon.
+        daemon: Name,
+        /// What to tell.
+        report: Option<Report>,
+    },
+    /// Publish what this instance, which leads, has decided for a group, in place of what was published for it; only if
+    /// it leads still. `None` for a group that is no more.
+    PublishPlan {
+        /// The group.
+        group: Name,
+        /// The plan.
+        plan: Option<GroupPlan>,
+    },
 }
 
 /// A daemon to keep a connection to.

@@ -10,6 +10,7 @@
 //! - `advertised`: producers that nobody configured, because they announce themselves.
 //! - `takeover`: the conditions under which a producer may be stopped on its former aggregator.
 //! - `boosts`: the temporary fast updaters that shorten the hole after a move.
+//! - `standing`, `report`, `plan`: what several instances know of each other.
 //! - `reconcile`: from roles to changes to actions.
 
 mod advertised;
@@ -18,7 +19,10 @@ mod daemons;
 mod event;
 mod groups;
 mod notice;
+mod plan;
 mod reconcile;
+mod report;
+mod standing;
 mod takeover;
 #[cfg(test)]
 mod tests;
@@ -28,6 +32,9 @@ use std::sync::Arc;
 
 pub use event::{Action, DownReason, Event, Observed, Outcome, Scope, Sections, Target};
 pub use notice::{Notice, Severity};
+pub use plan::GroupPlan;
+pub use report::{Awaited, Report};
+pub use standing::{Part, Standing};
 
 use crate::cluster::{Cluster, Relations};
 use crate::desired::AdvertiserWanted;
@@ -116,7 +123,8 @@ impl Conductor {
                 self.daemon_done(&daemon, session, outcomes, observed, now);
             }
             Event::Down { daemon, reason } => self.daemon_down(&daemon, reason, now),
-            Event::Wake => {}
+            // An instance that is alone has nobody to hear of.
+            Event::Standing(_) | Event::Reported { .. } | Event::Planned { .. } | Event::Wake => {}
         }
         self.fire_timers(now);
         self.plan_groups(now);

@@ -123,7 +123,7 @@ impl Stage {
                         events.push(Event::Done { daemon, session, outcomes: Vec::new(), observed });
                     }
                     Action::Report(notice) => self.notices.push(notice),
-                    Action::Connect(_) | Action::Forget(_) => {}
+                    Action::Connect(_) | Action::Forget(_) | Action::Publish { .. } | Action::PublishPlan { .. } => {}
                 }
             }
         }

@@ -5,9 +5,11 @@
 pub mod hostlist;
 pub mod interval;
 pub mod name;
+pub mod name_set;
 pub mod permission;
 pub mod regex;
 
 pub use interval::Interval;
 pub use name::Name;
+pub use name_set::NameSet;
 pub use permission::Permission;

@@ -85,6 +85,7 @@ pub async fn run(
                     }
                 }
                 Action::Report(notice) => log(&notice),
+                Action::Publish { .. } | Action::PublishPlan { .. } => {}
             }
         }
     }

@@ -427,6 +427,7 @@ impl World {
                 self.give_order(&daemon, Order { session, changes: Vec::new(), scope });
             }
             Action::Report(notice) => self.take_notice(notice),
+            Action::Publish { .. } | Action::PublishPlan { .. } => {}
         }
     }
 
