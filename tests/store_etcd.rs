@@ -4,6 +4,8 @@
 
 #[path = "store_etcd/members.rs"]
 mod members;
+#[path = "store_etcd/state.rs"]
+mod state;
 mod support;
 #[path = "store_etcd/unfinished_saves.rs"]
 mod unfinished_saves;

@@ -108,4 +108,11 @@ pub enum StoreError {
         /// The cluster's name.
         prefix: String,
     },
+
+    /// A guarded write was refused: what its writer stood on is no longer so.
+    #[error("nothing was written to etcd for {prefix}: another maestro has taken over")]
+    Superseded {
+        /// The cluster's name.
+        prefix: String,
+    },
 }

@@ -3,7 +3,8 @@
 //! The configuration lies under `/PREFIX/`, as the Python maestro lays it out. What maestro keeps for itself lies apart,
 //! under `/maestro/PREFIX/`, so that no program that reads or replaces a configuration stumbles over it.
 
-use super::StoreError;
+use super::tree::{escape, unescape};
+use super::{StateKey, StateKind, StoreError};
 
 /// The name under which maestro keeps its own state, and which therefore no cluster may have.
 const RESERVED: &str = "maestro";
@@ -66,6 +67,28 @@ impl ClusterKeys {
         format!("/{RESERVED}/{}/unfinished-save", self.prefix)
     }
 
+    /// What begins every key of maestro's own state of a kind, with its closing slash.
+    pub(super) fn state_root(&self, kind: StateKind) -> String {
+        format!("/{RESERVED}/{}/{}/", self.prefix, kind.word())
+    }
+
+    /// The key of an entry of maestro's own state.
+    pub(super) fn state_entry(&self, key: &StateKey) -> String {
+        let part = key.part.map(|part| format!("/{part:03}")).unwrap_or_default();
+        format!("{}{}{part}", self.state_root(key.kind), escape(&key.name))
+    }
+
+    /// The entry of maestro's own state that has a key; none where maestro would not have written it so.
+    pub(super) fn read_state_entry(&self, kind: StateKind, key: &[u8]) -> Option<StateKey> {
+        let rest = std::str::from_utf8(key).ok()?.strip_prefix(&self.state_root(kind))?;
+        let (name, part) = match rest.split_once('/') {
+            Some((name, part)) => (name, Some(part.parse().ok()?)),
+            None => (rest, None),
+        };
+        let entry = StateKey { kind, name: unescape(name), part };
+        (self.state_entry(&entry).as_bytes() == key).then_some(entry)
+    }
+
     /// The key of an entry of the configuration.
     pub(super) fn absolute(&self, relative: &str) -> String {
         format!("{}{relative}", self.root)
@@ -117,6 +140,23 @@ mod tests {
     fn refuses_names_that_would_reach_into_other_keys() {
         for prefix in ["", "maestro", "a/b", "/a", "a/"] {
             assert!(ClusterKeys::new(prefix).is_err(), "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn entries_of_the_state_are_told_from_their_keys() {
+        let keys = ClusterKeys::new("orion").unwrap();
+        let entries = [("agg-1", None), ("a/b%2F", None), ("agg-[1-3]", Some(7)), ("x/001", Some(1))];
+        for (name, part) in entries {
+            let entry = StateKey { kind: StateKind::Producers, name: name.to_owned(), part };
+            let key = keys.state_entry(&entry);
+            assert_eq!(keys.read_state_entry(StateKind::Producers, key.as_bytes()), Some(entry), "{key}");
+            assert_eq!(keys.read_state_entry(StateKind::Daemons, key.as_bytes()), None, "{key}");
+        }
+        let slash = StateKey { kind: StateKind::Daemons, name: "a/b".to_owned(), part: None };
+        assert_eq!(keys.state_entry(&slash), "/maestro/orion/daemons/a%2Fb");
+        for key in ["/maestro/orion/daemons/a/b", "/maestro/orion/daemons/a/7", "/maestro/orion2/daemons/a", "\u{fe}"] {
+            assert_eq!(keys.read_state_entry(StateKind::Daemons, key.as_bytes()), None, "{key}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! Where a cluster is kept: in etcd, or in a plain file for running without etcd.
 //!
 //! The store carries a configuration as a [`Tree`] of keys and texts and decides nothing about it: what the keys mean
-//! is said by [`layout`] alone. [`EtcdStore`] saves, loads and watches trees; [`watch_file`] follows a file.
+//! is said by [`layout`] alone. [`EtcdStore`] saves, loads and watches trees; [`watch_file`] follows a file. Beside the
+//! configurations, [`StateStore`] keeps what maestro has to remember.
 
 mod difference;
 mod error;
@@ -13,7 +14,10 @@ pub mod tree;
 
 pub use difference::{Change, Difference};
 pub use error::StoreError;
-pub use etcd::{EtcdOptions, EtcdStore, Login, Progress, SaveReport, TlsFiles, WatchEvent};
+pub use etcd::{
+    EtcdOptions, EtcdStore, Guard, Login, Progress, SaveReport, State, StateChanges, StateKey, StateKind, StateStore,
+    Terms, TlsFiles, WatchEvent,
+};
 pub use file::{FileEvent, watch_file};
 pub use tree::Tree;
 

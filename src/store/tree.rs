@@ -109,12 +109,13 @@ fn item_step(index: usize) -> String {
     format!("{index:06}")
 }
 
-fn escape(step: &str) -> String {
+/// A step as it is written between slashes.
+pub(super) fn escape(step: &str) -> String {
     step.replace('%', "%25").replace('/', "%2F")
 }
 
-/// Other sequences with `%` are left alone: the Python maestro does not escape.
-fn unescape(step: &str) -> String {
+/// The step that was written so. Other sequences with `%` are left alone: the Python maestro does not escape.
+pub(super) fn unescape(step: &str) -> String {
     step.replace("%2F", "/").replace("%25", "%")
 }
 

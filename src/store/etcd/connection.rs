@@ -285,7 +285,8 @@ impl Session {
         StoreError::Unreachable { members: self.members.endpoints.join(", "), reason }
     }
 
-    fn endpoint(&self) -> &str {
+    /// The member in use.
+    pub(super) fn endpoint(&self) -> &str {
         &self.members.endpoints[self.current]
     }
 }

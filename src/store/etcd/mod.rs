@@ -6,11 +6,13 @@
 //! one died half way.
 
 mod advice;
+mod batch;
 mod connection;
 mod lock;
 mod options;
 mod read;
 mod save;
+mod state;
 mod watch;
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use connection::{Members, Session};
 pub use options::{EtcdOptions, Login, TlsFiles};
 pub use save::{Progress, SaveReport};
+pub use state::{Guard, State, StateChanges, StateKey, StateKind, StateStore, Terms};
 use tokio::sync::mpsc;
 pub use watch::WatchEvent;
 
@@ -105,6 +108,15 @@ impl EtcdStore {
     /// [`StoreError::InvalidPrefix`]
     pub fn watch(&self, prefix: &str, seen: Option<i64>) -> Result<mpsc::Receiver<WatchEvent>, StoreError> {
         Ok(watch::spawn(self.members.clone(), ClusterKeys::new(prefix)?, seen))
+    }
+
+    /// What maestro keeps for itself about the cluster `prefix`, apart from its configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InvalidPrefix`]
+    pub fn state(&self, prefix: &str) -> Result<StateStore, StoreError> {
+        Ok(StateStore::new(self.session(), ClusterKeys::new(prefix)?))
     }
 
     fn session(&self) -> Session {

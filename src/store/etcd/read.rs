@@ -167,7 +167,11 @@ async fn first_key_from(session: &mut Session, start: &[u8]) -> Result<Option<Ve
 }
 
 /// A range read; none where etcd no longer keeps the revision.
-async fn get(session: &mut Session, start: &[u8], options: &GetOptions) -> Result<Option<GetResponse>, StoreError> {
+pub(super) async fn get(
+    session: &mut Session,
+    start: &[u8],
+    options: &GetOptions,
+) -> Result<Option<GetResponse>, StoreError> {
     session
         .call(|client| async move {
             let mut kv = client.kv_client().max_decoding_message_size(ANSWER_SIZE_LIMIT_BYTES);
@@ -183,6 +187,6 @@ fn half_saved(keys: &ClusterKeys) -> StoreError {
     StoreError::HalfSaved { prefix: keys.prefix().to_owned() }
 }
 
-fn revision_of(answer: &GetResponse) -> i64 {
+pub(super) fn revision_of(answer: &GetResponse) -> i64 {
     answer.header().map_or(0, etcd_client::ResponseHeader::revision)
 }

@@ -7,17 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use etcd_client::{Compare, CompareOp, Txn, TxnOp, TxnOpResponse};
 
+use super::batch::batches;
 use super::connection::Session;
 use super::lock::SaveLock;
 use super::read::{Contents, count, read_now};
 use crate::store::keys::ClusterKeys;
 use crate::store::{Difference, StoreError, Tree};
-
-/// etcd refuses a transaction of more operations, unless told otherwise by its option `--max-txn-ops`.
-const OPERATIONS_PER_TRANSACTION: usize = 128;
-
-/// Keys and texts of one transaction; etcd refuses a request of more than 1.5 MiB.
-const TRANSACTION_SIZE_BYTES: usize = 1 << 20;
 
 /// What a save has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +120,7 @@ async fn write_difference(
     writer.begin().await?;
     let total = difference.len();
     let mut done = 0;
-    for batch in batches(&difference) {
+    for batch in batches(operations(&difference), Operation::size_bytes) {
         writer.write(batch.iter().map(|operation| operation.encode(keys)).collect()).await?;
         done += batch.len();
         on_progress(Progress::Writing { done, total });
@@ -169,26 +164,11 @@ impl Operation<'_> {
     }
 }
 
-/// The operations of a difference in portions that etcd takes.
-fn batches<'a>(difference: &Difference<'a>) -> Vec<Vec<Operation<'a>>> {
+fn operations<'a>(difference: &Difference<'a>) -> impl Iterator<Item = Operation<'a>> {
     let added = difference.added.iter().map(|&(key, text)| Operation::Put { key, text });
     let changed = difference.changed.iter().map(|change| Operation::Put { key: change.key, text: change.new });
     let removed = difference.removed.iter().map(|&(key, _)| Operation::Delete { key });
-    let mut batches: Vec<Vec<Operation<'a>>> = Vec::new();
-    let mut size_bytes = 0;
-    for operation in added.chain(changed).chain(removed) {
-        size_bytes += operation.size_bytes();
-        match batches.last_mut() {
-            Some(batch) if batch.len() < OPERATIONS_PER_TRANSACTION && size_bytes <= TRANSACTION_SIZE_BYTES => {
-                batch.push(operation);
-            }
-            _ => {
-                size_bytes = operation.size_bytes();
-                batches.push(vec![operation]);
-            }
-        }
-    }
-    batches
+    added.chain(changed).chain(removed)
 }
 
 /// Writes under the lock, and only as long as nobody else completes a save.
@@ -278,28 +258,4 @@ enum Outcome {
 fn seconds_since_epoch() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}.{:06}", now.as_secs(), now.subsec_micros())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn difference<'a>(entries: &'a [(String, String)]) -> Difference<'a> {
-        let added = entries.iter().map(|(key, text)| (&**key, &**text)).collect();
-        Difference { added, ..Difference::default() }
-    }
-
-    #[test]
-    fn a_transaction_has_as_many_operations_as_etcd_takes() {
-        let entries: Vec<_> = (0..300).map(|i| (format!("{i:06}"), "x".to_owned())).collect();
-        let sizes: Vec<usize> = batches(&difference(&entries)).iter().map(Vec::len).collect();
-        assert_eq!(sizes, [128, 128, 44]);
-    }
-
-    #[test]
-    fn long_texts_are_spread_over_transactions() {
-        let entries: Vec<_> = (0..5).map(|i| (format!("{i:06}"), "x".repeat(400_000))).collect();
-        let sizes: Vec<usize> = batches(&difference(&entries)).iter().map(Vec::len).collect();
-        assert_eq!(sizes, [2, 2, 1]);
-    }
 }
