@@ -1,50 +1,33 @@
 //! Placement of single metric sets by weight, for groups whose daemons differ.
 //!
 //! The weight of a set is what it costs its aggregator: bytes per second. The heaviest aggregator is to be as light as
-//! can be, measured against a [`lower_bound`] that no placement can beat.
+//! can be, measured against a [`lower_bound`] that no placement can beat, and no two are to differ by more than the
+//! heaviest set weighs, which single sets can always reach.
 //!
 //! - *From nothing*: sets of one producer stay together as long as that costs no balance, since each aggregator that
-//!   has one of them needs a connection to the producer; single sets then even out what is left.
-//! - *Later*: a set stays where it is. Sets without an owner (new ones, a lost aggregator's) go where there is least.
-//!   Only if the heaviest is then outside the band do others move, as few bytes as bring it back.
+//!   has one of them needs a connection to the producer; parts of producers then even out what is left.
+//! - *Later*: a set stays where it is. A new set goes to who has its producer; sets that lost their owner go, a
+//!   producer's together, where there is least. Only if the heaviest is then outside the band do others move, as few
+//!   bytes as make everybody even again.
+//! - *What moves* is all that an aggregator has of a producer, as long as such moves suffice: to take a part away
+//!   interrupts the part that stays.
 //!
 //! All of it is a pure function of numbers; the same ones give the same placement.
 
-mod loads;
+mod bounds;
+mod evening;
+mod holders;
+mod shares;
+mod weight;
 
 use std::cmp::Reverse;
-use std::ops::Range;
 
-use loads::Loads;
+use evening::{Goal, even_out, even_out_freely};
+use holders::Holders;
+use shares::{NOBODY, Shares};
 
-/// What collecting a set costs: thousandths of a byte per second, so that slow sets count as well.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Weight(u64);
-
-/// A single weight is cut off here, so that sums of millions cannot overflow.
-const HEAVIEST: u64 = 1 << 40;
-
-impl Weight {
-    /// The weight of a set of so many bytes that is collected every `interval_us`.
-    #[must_use]
-    pub fn of(data_size_bytes: u64, interval_us: u64) -> Weight {
-        let per_second = u128::from(data_size_bytes) * 1_000_000_000 / u128::from(interval_us.max(1));
-        Weight(u64::try_from(per_second).unwrap_or(u64::MAX).min(HEAVIEST))
-    }
-
-    /// Bytes per second.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-    pub fn bytes_per_s(self) -> f64 {
-        self.0 as f64 / 1e3
-    }
-}
-
-impl std::iter::Sum for Weight {
-    fn sum<I: Iterator<Item = Weight>>(weights: I) -> Weight {
-        Weight(weights.map(|weight| weight.0).fold(0, u64::saturating_add))
-    }
-}
+pub use bounds::{least_moved, lower_bound};
+pub use weight::Weight;
 
 /// A set that is to be placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,21 +102,30 @@ const FRESH: Band = Band { percent: 1 };
 /// Places every set on one of the aggregators that `usable` allows, which are numbered by it.
 #[must_use]
 pub fn place_sets(sets: &[PlacedSet], usable: &[bool], band: Band) -> SetPlacement {
-    let owned = |set: &PlacedSet| set.owner.filter(|owner| usable.get(usize::from(*owner)) == Some(&true));
-    let numbers: Vec<u16> =
-        (0..=u16::MAX).zip(usable).filter(|(_, usable)| **usable).map(|(number, _)| number).collect();
+    let numbers: Vec<u16> = (0..NOBODY).zip(usable).filter(|(_, usable)| **usable).map(|(number, _)| number).collect();
     if numbers.is_empty() {
         let owners = vec![None; sets.len()];
         return SetPlacement { owners, loads: vec![Weight::default(); usable.len()], ..SetPlacement::default() };
     }
     let bound = lower_bound(sets.iter().map(|set| set.weight), numbers.len());
-    let kept: Vec<Option<u16>> = sets.iter().map(owned).collect();
-    let owners = if kept.iter().all(Option::is_none) {
-        from_nothing(sets, &numbers, bound)
+    let kept = kept(sets, usable, &numbers);
+    let indices = if kept.iter().all(|index| *index == NOBODY) {
+        from_nothing(sets, numbers.len(), bound)
     } else {
-        keeping(sets, &kept, &numbers, bound, band)
+        keeping(sets, kept, numbers.len(), bound, band)
     };
+    let owners = indices.into_iter().map(|index| numbers[usize::from(index)]).collect();
     summary(sets, usable, owners, bound)
+}
+
+/// The index of each set's owner among those that may be used.
+fn kept(sets: &[PlacedSet], usable: &[bool], numbers: &[u16]) -> Vec<u16> {
+    let mut index_of = vec![NOBODY; usable.len()];
+    for (index, number) in (0..).zip(numbers) {
+        index_of[usize::from(*number)] = index;
+    }
+    let index = |owner: u16| index_of.get(usize::from(owner)).copied().unwrap_or(NOBODY);
+    sets.iter().map(|set| set.owner.map_or(NOBODY, index)).collect()
 }
 
 fn summary(sets: &[PlacedSet], usable: &[bool], owners: Vec<u16>, bound: Weight) -> SetPlacement {
@@ -158,94 +150,49 @@ fn summary(sets: &[PlacedSet], usable: &[bool], owners: Vec<u16>, bound: Weight)
     }
 }
 
-/// What the heaviest of `aggregators` carries at least: the mean, the heaviest set, and, since of the `k·m + 1` heaviest
-/// sets some `k + 1` share one of `m` aggregators, the lightest `k + 1` of these.
-#[must_use]
-pub fn lower_bound(weights: impl Iterator<Item = Weight>, aggregators: usize) -> Weight {
-    let mut weights: Vec<u64> = weights.map(|weight| weight.0).collect();
-    let aggregators = aggregators.max(1);
-    let total: u64 = weights.iter().fold(0, |sum, weight| sum.saturating_add(*weight));
-    let mean = total.div_ceil(aggregators as u64);
-    // Beyond a few sets an aggregator this says less than the mean.
-    let heaviest = weights.len().min(aggregators.saturating_mul(8) + 1);
-    if heaviest < weights.len() {
-        weights.select_nth_unstable_by_key(heaviest, |weight| Reverse(*weight));
-        weights.truncate(heaviest);
-    }
-    weights.sort_unstable_by_key(|weight| Reverse(*weight));
-    let together = (0..).map(|k| (k, k * aggregators + 1)).take_while(|(_, count)| *count <= weights.len());
-    let together = together.map(|(k, count)| weights[count - 1 - k..count].iter().sum::<u64>());
-    Weight(together.max().unwrap_or(0).max(mean))
-}
-
-fn from_nothing(sets: &[PlacedSet], numbers: &[u16], bound: Weight) -> Vec<u16> {
-    let mut together = Loads::new(sets, numbers);
-    together.fill(Bundles::by_producer(sets, |_| true).iter(), FRESH.limit(bound.0));
-    together.even_out(FRESH.limit(bound.0));
-    let slack = FRESH.limit(bound.0) - bound.0;
-    if !together.is_even(FRESH.limit(bound.0), slack) {
-        together.shift(FRESH.limit(bound.0), slack);
-    }
-    if together.heaviest() <= FRESH.limit(bound.0) {
+fn from_nothing(sets: &[PlacedSet], aggregators: usize, bound: Weight) -> Vec<u16> {
+    let nobody = || Shares::new(sets, vec![NOBODY; sets.len()], aggregators);
+    let mut together = nobody();
+    let goal = Goal { ceiling: FRESH.limit(bound.0), spread: together.heaviest_set() };
+    together.place_together(bound.0, &Holders::default());
+    even_out_freely(&mut together, goal);
+    if goal.is_reached(&together) {
         return together.into_owners();
     }
-    let mut apart = Loads::new(sets, numbers);
-    apart.fill(Bundles::single(sets, |_| true).iter(), bound.0);
-    apart.even_out(bound.0);
-    if apart.heaviest() < together.heaviest() { apart.into_owners() } else { together.into_owners() }
+    let mut apart = nobody();
+    apart.place_apart();
+    even_out_freely(&mut apart, goal);
+    // Connections are worth a little balance, as long as the heaviest is not far from what it could be.
+    let is_worth_it = FRESH.limit(apart.heaviest()) < together.heaviest()
+        || (together.heaviest() > apart.heaviest() && together.heaviest() / 4 * 3 > bound.0);
+    if is_worth_it { apart.into_owners() } else { together.into_owners() }
 }
 
-fn keeping(sets: &[PlacedSet], kept: &[Option<u16>], numbers: &[u16], bound: Weight, band: Band) -> Vec<u16> {
-    let limit = band.limit(bound.0);
-    let slack = limit - bound.0;
-    let is_orphan = |set: u32| kept[set as usize].is_none();
-    let mut loads = Loads::new(sets, numbers);
-    loads.keep(kept);
-    loads.fill(Bundles::by_producer(sets, is_orphan).iter(), FRESH.limit(bound.0));
-    if !loads.is_even(limit, slack) {
-        // Those that move anyway may as well move elsewhere.
-        let orphans = Bundles::single(sets, is_orphan);
-        loads.take_back(orphans.iter().flatten().copied());
-        loads.fill(orphans.iter(), limit);
+fn keeping(sets: &[PlacedSet], kept: Vec<u16>, aggregators: usize, bound: Weight, band: Band) -> Vec<u16> {
+    let holders = Holders::of_orphaned(sets, &kept);
+    let mut shares = Shares::new(sets, kept, aggregators);
+    let goal = Goal { ceiling: band.limit(bound.0), spread: shares.heaviest_set() };
+    let tolerated = Goal { spread: goal.spread.max(goal.ceiling - bound.0), ..goal };
+    join_their_producers(&mut shares, sets, &holders, tolerated);
+    shares.place_together(bound.0, &holders);
+    even_out_freely(&mut shares, goal);
+    if !tolerated.is_reached(&shares) {
+        let torn = Holders::of_torn(sets, shares.kept());
+        even_out(&mut shares, goal, torn);
     }
-    loads.shift(limit, slack);
-    loads.into_owners()
+    shares.into_owners()
 }
 
-/// Sets that are placed together, heaviest bundle first.
-struct Bundles {
-    /// The sets, bundle by bundle.
-    order: Vec<u32>,
-    /// Where each bundle lies in the order, heaviest first.
-    ranges: Vec<Range<usize>>,
-}
-
-impl Bundles {
-    fn iter(&self) -> impl Iterator<Item = &[u32]> {
-        self.ranges.iter().map(|range| &self.order[range.clone()])
-    }
-
-    /// Sets of one producer.
-    fn by_producer(sets: &[PlacedSet], wanted: impl Fn(u32) -> bool) -> Bundles {
-        let mut order: Vec<u32> = (0..).zip(sets).map(|(set, _)| set).filter(|set| wanted(*set)).collect();
-        order.sort_by_key(|set| sets[*set as usize].producer);
-        let mut ranges: Vec<(u64, Range<usize>)> = Vec::new();
-        let mut begin = 0;
-        for bundle in order.chunk_by(|a, b| sets[*a as usize].producer == sets[*b as usize].producer) {
-            let weight = bundle.iter().map(|set| sets[*set as usize].weight.0).sum();
-            ranges.push((weight, begin..begin + bundle.len()));
-            begin += bundle.len();
+/// Gives new sets to who has most of their producer, unless that alone would be reason enough to move some.
+fn join_their_producers(shares: &mut Shares<'_>, sets: &[PlacedSet], holders: &Holders, tolerated: Goal) {
+    let is_new = |(_, set): &(u32, &PlacedSet)| set.owner.is_none();
+    for (number, set) in (0..).zip(sets).filter(is_new) {
+        let holder = holders.holding(set.producer).max_by_key(|(index, weight)| (*weight, Reverse(*index)));
+        let Some((index, _)) = holder else { continue };
+        let load = shares.loads()[usize::from(index)].saturating_add(shares.weight(number));
+        if load <= tolerated.ceiling && load - shares.lightest().min(load) <= tolerated.spread {
+            shares.settle(number, index);
         }
-        ranges.sort_by_key(|(weight, _)| Reverse(*weight));
-        Bundles { order, ranges: ranges.into_iter().map(|(_, range)| range).collect() }
-    }
-
-    /// Each set for itself.
-    fn single(sets: &[PlacedSet], wanted: impl Fn(u32) -> bool) -> Bundles {
-        let mut order: Vec<u32> = (0..).zip(sets).map(|(set, _)| set).filter(|set| wanted(*set)).collect();
-        order.sort_by_key(|set| Reverse(sets[*set as usize].weight));
-        let ranges = (0..order.len()).map(|place| place..place + 1).collect();
-        Bundles { order, ranges }
     }
 }
 

@@ -19,6 +19,28 @@ fn heaviest(placement: &SetPlacement) -> u64 {
     placement.loads.iter().map(|load| load.0).max().unwrap()
 }
 
+/// Who has something of a producer.
+fn holders(sets: &[PlacedSet], placement: &SetPlacement, producer: u32) -> BTreeSet<u16> {
+    let of_producer = sets.iter().zip(&placement.owners).filter(|(set, _)| set.producer == producer);
+    of_producer.map(|(_, owner)| owner.unwrap()).collect()
+}
+
+fn torn_producers(sets: &[PlacedSet], placement: &SetPlacement) -> Vec<u32> {
+    let producers: BTreeSet<u32> = sets.iter().map(|set| set.producer).collect();
+    producers.into_iter().filter(|producer| holders(sets, placement, *producer).len() > 1).collect()
+}
+
+/// How far the heaviest of those that may be used is from the lightest.
+fn spread(placement: &SetPlacement, usable: &[bool]) -> u64 {
+    let loads = || placement.loads.iter().zip(usable).filter(|(_, usable)| **usable).map(|(load, _)| load.0);
+    loads().max().unwrap() - loads().min().unwrap()
+}
+
+/// The heaviest set.
+fn heaviest_set(sets: &[PlacedSet]) -> u64 {
+    sets.iter().map(|set| set.weight.0).max().unwrap_or(0)
+}
+
 /// Every combination of a few sets: the heaviest aggregator of the best placement.
 fn optimum(weights: &[u64], aggregators: usize) -> u64 {
     fn search(weights: &[u64], loads: &mut [u64], best: &mut u64) {
@@ -89,6 +111,81 @@ fn every_move_has_its_reason() {
     assert!(back.moves.iter().all(|moved| moved.reason == Reason::Imbalance && moved.to == 1));
 }
 
+/// As many producers as said, each with the same sets of different weights.
+fn equal_producers(producers: u32) -> Vec<PlacedSet> {
+    (0..producers).flat_map(|producer| [500, 250, 120, 80, 30, 20].map(|weight| set(producer, weight))).collect()
+}
+
+#[test]
+fn who_comes_back_gets_whole_producers_and_no_more_than_his_share() {
+    let sets = equal_producers(6);
+    let mut usable = [true, true, false];
+    let sets = placed(&sets, &place_sets(&sets, &usable, Band::default()));
+    usable[2] = true;
+    let back = place_sets(&sets, &usable, Band::default());
+    assert_eq!(back.loads, [Weight(2_000); 3]);
+    let moved: BTreeSet<u32> = back.moves.iter().map(|moved| sets[moved.set].producer).collect();
+    assert_eq!((moved.len(), back.moves.len()), (2, 12));
+}
+
+#[test]
+fn one_producer_is_torn_where_whole_ones_cannot_be_even() {
+    let sets = equal_producers(7);
+    let before = placed(&sets, &place_sets(&sets, &[true, true, false], Band::default()));
+    let placement = place_sets(&before, &[true; 3], Band::default());
+    assert_eq!(torn_producers(&sets, &placement).len(), 1, "{:?}", placement.loads);
+    assert!(spread(&placement, &[true; 3]) <= 500, "{:?}", placement.loads);
+}
+
+#[test]
+fn a_new_set_goes_where_its_producer_is_unless_that_is_too_much() {
+    let mut sets = equal_producers(30);
+    sets = placed(&sets, &place_sets(&sets, &[true; 3], Band::default()));
+    sets.extend([4, 9, 20].map(|producer| set(producer, 400)));
+    let placement = place_sets(&sets, &[true; 3], Band::default());
+    assert!(torn_producers(&sets, &placement).is_empty());
+    assert_eq!(placement.moves.len(), 3);
+    sets.push(set(7, 5_000));
+    assert_eq!(torn_producers(&sets, &place_sets(&sets, &[true; 3], Band::default())), [7]);
+}
+
+#[test]
+fn what_is_left_of_a_torn_producer_goes_to_who_has_nothing_of_it() {
+    let mut sets: Vec<PlacedSet> = (1..=60).map(|producer| set(producer, 100)).collect();
+    for (number, set) in (0..).zip(&mut sets) {
+        set.owner = Some(number % 4);
+    }
+    for owner in [0, 1] {
+        sets.push(PlacedSet { owner: Some(owner), ..set(0, 300) });
+    }
+    // Whoever has the other part is a little lighter than those who should have it.
+    sets.retain(|set| set.owner != Some(1) || !(6..30).contains(&set.producer));
+    let placement = place_sets(&sets, &[false, true, true, true], Band::default());
+    let after = holders(&sets, &placement, 0);
+    assert_eq!(after.len(), 2, "{after:?}");
+    assert!(after.contains(&1));
+}
+
+#[test]
+fn parts_of_a_producer_come_together_where_that_moves_no_more() {
+    let on = |owner, producers: std::ops::Range<u32>| {
+        producers.map(move |producer| PlacedSet { owner: Some(owner), ..set(producer, 100) })
+    };
+    let sets: Vec<PlacedSet> = on(0, 0..30).chain(on(1, 30..40)).chain(on(1, 15..16)).collect();
+    let placement = place_sets(&sets, &[true; 2], Band::default());
+    assert!(torn_producers(&sets, &placement).is_empty());
+    assert_eq!(placement.moves.len(), 9);
+}
+
+#[test]
+fn what_must_be_torn_is_torn_once() {
+    let sets: Vec<PlacedSet> = (0..400).map(|number| set(number % 4, u64::from(number * 79 % 101))).collect();
+    let placement = place_sets(&sets, &[true, true, false], Band::default());
+    assert!(torn_producers(&sets, &placement).is_empty());
+    let placement = place_sets(&placed(&sets, &placement), &[true; 3], Band::default());
+    assert_eq!(torn_producers(&sets, &placement).len(), 2, "one of each aggregator");
+}
+
 #[test]
 fn without_an_aggregator_nobody_owns_anything() {
     let placement = place_sets(&[set(0, 5)], &[false, false], Band::default());
@@ -146,6 +243,24 @@ proptest! {
             sets = placed(&sets, &placement);
             let again = place_sets(&sets, &usable, Band::default());
             prop_assert_eq!(again.owners, placement.owners, "a second look moves nothing");
+        }
+    }
+
+    #[test]
+    fn nobody_is_further_from_another_than_the_heaviest_set(
+        sets in any_sets(),
+        aggregators in 1usize..6,
+        faults in proptest::collection::vec((0usize..6, any::<bool>()), 0..10),
+    ) {
+        let mut usable = vec![true; aggregators];
+        let mut sets = sets;
+        for (which, up) in [(0, true)].into_iter().chain(faults) {
+            usable[which % aggregators] = up;
+            if usable.contains(&true) {
+                let placement = place_sets(&sets, &usable, Band::default());
+                prop_assert!(spread(&placement, &usable) <= heaviest_set(&sets), "{:?}", placement.loads);
+                sets = placed(&sets, &placement);
+            }
         }
     }
 
