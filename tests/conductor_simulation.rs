@@ -22,6 +22,8 @@ mod invariants;
 mod scenarios;
 #[path = "conductor_simulation/seeds.rs"]
 mod seeds;
+#[path = "conductor_simulation/subscriptions.rs"]
+mod subscriptions;
 #[path = "ldmsd_sim/virtual_cluster.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod virtual_cluster;

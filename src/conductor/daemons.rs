@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::event::{Action, DownReason, Observed, Outcome, Sections, Target};
 use super::groups::GroupState;
 use super::notice::Notice;
-use super::{Conductor, Now, Timer};
+use super::{Conductor, Now, Timer, late_services};
 use crate::cluster::{Cluster, Relations};
 use crate::desired::{Change, Ledger, Retired, Step, Subject, advertisers_to_all, retire, tombstone};
 use crate::ldmsd::{Numbering, Observation, Verb};
@@ -46,7 +46,10 @@ pub(super) struct DaemonState {
     pub(super) configured_once: bool,
     /// The operator knows that it is not given its push updaters.
     pub(super) push_withheld: bool,
+    /// When something was asked last that was waited for.
     pub(super) last_poll_us: u64,
+    /// A service that is asked of it has not been switched on in this run of it.
+    lacks_services: bool,
     /// What has been seen of the sets of each producer.
     pub(super) readiness: BTreeMap<Name, Readiness>,
     /// Whether it may be given work; an aggregator that returned has to stay first.
@@ -104,6 +107,7 @@ impl DaemonState {
             configured_once: false,
             push_withheld: false,
             last_poll_us: 0,
+            lacks_services: false,
             readiness: BTreeMap::new(),
             trusted: false,
             pid: None,
@@ -155,6 +159,12 @@ impl Conductor {
         let relations = Relations::of(&cluster);
         let daemons = self.daemons.iter_mut().map(|(name, state)| (name, &mut state.retired));
         retire((&self.cluster, &self.relations), (&cluster, &relations), daemons);
+        for (name, state) in &mut self.daemons {
+            let before = late_services::wanted(&self.cluster, &self.relations, name);
+            let now = late_services::wanted(&cluster, &relations, name);
+            state.lacks_services |= (now.0 && !before.0) || (now.1 && !before.1);
+        }
+        self.late_services.retain_known(&cluster);
         self.relations = relations;
         let before = std::mem::replace(&mut self.advertisers, advertisers_to_all(&cluster, &self.relations));
         for (name, state) in &mut self.daemons {
@@ -263,6 +273,7 @@ impl Conductor {
         state.observed = Observation::default();
         state.readiness.clear();
         state.take_in(observed, now);
+        state.lacks_services = late_services::is_empty(&state.observed);
         if placed && !others_up {
             state.trusted = true;
             self.report(Notice::OnlyOneBack { aggregator: name.clone() });
@@ -332,11 +343,16 @@ impl Conductor {
         let Some(state) = self.daemons.get_mut(name).filter(|state| state.session == session) else { return };
         state.take_in(observed, now);
         let changes = state.in_flight.take().unwrap_or_default();
+        let switched_on = state.lacks_services && late_services::switch_on(&changes, &outcomes);
+        state.lacks_services &= !switched_on;
         let mut notices = Vec::new();
         for (change, outcome) in changes.into_iter().zip(outcomes) {
             notices.extend(state.note(name, change, outcome, now));
         }
         self.actions.extend(notices.into_iter().map(Action::Report));
+        if switched_on {
+            self.doubt_connections(name, now);
+        }
         self.touch(name);
     }
 

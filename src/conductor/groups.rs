@@ -133,6 +133,7 @@ impl Conductor {
             // Nothing is known yet of the others: nobody is to stop anything.
             roles.as_they_are.extend(config.producers.keys().cloned());
         }
+        self.late_services.hold_back(name, &mut roles);
         let advertised = state.advertised.keys().map(|producer| (producer.clone(), roles.run_of(producer)));
         roles.advertised = advertised.collect();
         for (producer, run) in &mut roles.advertised {

@@ -11,6 +11,7 @@
 //! - `takeover`: the conditions under which a producer may be stopped on its former aggregator.
 //! - `boosts`: the temporary fast updaters that shorten the hole after a move.
 //! - `standing`, `report`, `plan`: what several instances know of each other.
+//! - `late_services`: producers that connected before what they subscribe to could be had.
 //! - `reconcile`: from roles to changes to actions.
 
 mod advertised;
@@ -18,6 +19,7 @@ mod boosts;
 mod daemons;
 mod event;
 mod groups;
+mod late_services;
 mod notice;
 mod plan;
 mod reconcile;
@@ -76,6 +78,7 @@ pub struct Conductor {
     daemons: BTreeMap<Name, daemons::DaemonState>,
     groups: BTreeMap<Name, groups::GroupState>,
     boosts: boosts::Boosts,
+    late_services: late_services::LateServices,
     timers: BTreeSet<(u64, Timer)>,
     dirty_daemons: BTreeSet<Name>,
     dirty_groups: BTreeSet<Name>,
@@ -104,6 +107,7 @@ impl Conductor {
             daemons: BTreeMap::new(),
             groups: BTreeMap::new(),
             boosts: boosts::Boosts::default(),
+            late_services: late_services::LateServices::default(),
             timers: BTreeSet::new(),
             dirty_daemons: BTreeSet::new(),
             dirty_groups: BTreeSet::new(),

@@ -24,6 +24,7 @@ impl Conductor {
         if !state.is_up() || state.in_flight.is_some() {
             return;
         }
+        self.review_connections(name);
         let roles = self.roles(name, now);
         let busy_us = self.until_sets_may_go_us(name, now.wall_us);
         let mut config = daemon_config(&self.cluster, &self.relations, name, &roles);
@@ -106,6 +107,7 @@ impl Conductor {
     /// The producers of a daemon whose state is about to change.
     fn awaited(&self, name: &Name) -> BTreeSet<Name> {
         let mut awaited: BTreeSet<Name> = self.boosts.producers_of(name).cloned().collect();
+        awaited.extend(self.late_services.producers_of(name).cloned());
         if let Some(group) = self.relations.group_of(name).and_then(|group| self.groups.get(group)) {
             for (producer, from) in group.leaving.keys() {
                 if from == name || group.owners().get(producer).is_some_and(|owner| owner.includes(name)) {

@@ -12,7 +12,7 @@ use super::world::{SECOND_US, World};
 use crate::daemon::Imitation;
 
 /// A world in which all is well.
-fn calm(seed: u64, cluster: Cluster) -> World {
+pub(super) fn calm(seed: u64, cluster: Cluster) -> World {
     let mut world = World::new(seed, Imitation::Main, cluster);
     world.start_maestro();
     world.run_for(20 * SECOND_US);
@@ -20,7 +20,7 @@ fn calm(seed: u64, cluster: Cluster) -> World {
     world
 }
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     Name::from(text)
 }
 
@@ -218,7 +218,7 @@ fn a_producer_that_cannot_be_deleted_goes_on_as_it_is() {
 }
 
 /// The names that a verb has been sent with since then, by daemon.
-fn sent(world: &World, begin_us: u64, verb: Verb) -> BTreeSet<(String, String)> {
+pub(super) fn sent(world: &World, begin_us: u64, verb: Verb) -> BTreeSet<(String, String)> {
     let commands = world.history.commands_since(begin_us).filter(|sent| sent.command.verb == verb);
     let names =
         commands.filter_map(|sent| Some((sent.daemon.to_string(), sent.command.get(Attribute::Name)?.to_owned())));

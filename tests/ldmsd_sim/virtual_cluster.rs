@@ -50,6 +50,8 @@ struct Link {
     source: String,
     /// The advertiser by which the source made the connection.
     advertiser: Option<String>,
+    /// The source's streams were on when the connection was made: what was subscribed to is in force.
+    with_streams: bool,
 }
 
 #[derive(Debug)]
@@ -278,14 +280,15 @@ impl VirtualCluster {
                 producer: name,
                 source: caller.clone(),
                 advertiser: Some(producer.clone()),
+                with_streams: self.daemons.get(&caller).is_some_and(Daemon::serves_streams),
             })
         } else {
-            let is_up = self.daemons.contains_key(&host);
-            is_up.then(|| Link {
+            self.daemons.get(&host).map(|source| Link {
                 collector: caller.clone(),
                 producer: producer.clone(),
                 source: host.clone(),
                 advertiser: None,
+                with_streams: source.serves_streams(),
             })
         };
         let Some(link) = link else { return self.post(Mail::Refused { caller, producer }) };
@@ -349,6 +352,11 @@ impl VirtualCluster {
                 Action::Listen { .. } | Action::SamplingStarted { .. } | Action::SamplingStopped { .. } => {}
             }
         }
+    }
+
+    /// Whether a collector gets the streams of a producer that it subscribed to.
+    pub(crate) fn gets_streams(&self, collector: &str, producer: &str) -> bool {
+        self.link(collector, producer).is_some_and(|id| self.links[&id].with_streams)
     }
 
     /// The connection of a producer, or of an advertiser.

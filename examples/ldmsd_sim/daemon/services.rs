@@ -159,6 +159,11 @@ impl Daemon {
         Reply::ok()
     }
 
+    /// Whether streams can be subscribed to on a connection that is made now.
+    pub(crate) fn serves_streams(&self) -> bool {
+        self.services.streams
+    }
+
     /// The endpoint of the latest `listen` could not be opened.
     pub(crate) fn listen_failed(&mut self) {
         self.services.listen_failed = true;

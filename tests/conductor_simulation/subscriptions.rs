@@ -1,0 +1,77 @@
+//! Subscriptions take hold when a connection is made, if the services of its source are on by then.
+
+use std::collections::BTreeSet;
+
+use maestro::ldmsd::Verb;
+use maestro::notation::Name;
+
+use super::clusters::fixture;
+use super::scenarios::{calm, name, sent};
+use super::world::{SECOND_US, World};
+
+/// The aggregators' producers that run without the streams that they subscribed to.
+fn without_streams(world: &mut World, aggregators: &[&str]) -> Vec<Name> {
+    let mut without = Vec::new();
+    for aggregator in aggregators.iter().map(|aggregator| name(aggregator)) {
+        let started = world.producers_on(&aggregator).into_iter().filter(|(_, found)| found.state.is_started());
+        let host = world.host(&aggregator).to_owned();
+        without.extend(started.map(|(producer, _)| producer).filter(|name| !world.network.gets_streams(&host, name)));
+    }
+    without
+}
+
+#[test]
+fn a_subscription_is_in_force_again_after_a_daemon_came_back_without_its_services() {
+    const AGGREGATORS: [&str; 2] = ["l1-agg-1", "l1-agg-2"];
+    let mut reconnected = 0;
+    for seed in 0..8 {
+        let mut world = calm(seed, fixture("streams-current"));
+        assert_eq!(without_streams(&mut world, &AGGREGATORS), [""; 0]);
+        let sampler = name("sampler-2");
+        world.kill(&sampler);
+        world.run_for((seed + 1) * SECOND_US / 2);
+        let returned_us = world.now_us();
+        world.restart(&sampler);
+        world.run_for(20 * SECOND_US);
+        assert_eq!(world.faults_of_state(), [""; 0]);
+        assert_eq!(without_streams(&mut world, &AGGREGATORS), [""; 0], "seed {seed}");
+        let stopped = sent(&world, returned_us, Verb::PrdcrStop);
+        assert!(stopped.iter().all(|(_, producer)| producer == "node-2-10002"), "{stopped:?}");
+        reconnected += stopped.len();
+
+        let begin_us = world.now_us();
+        world.start_maestro();
+        world.run_for(20 * SECOND_US);
+        assert_eq!(sent(&world, begin_us, Verb::PrdcrStop), BTreeSet::new(), "a new maestro leaves connections alone");
+    }
+    assert!((1..8).contains(&reconnected), "only one that connected too early connects again: {reconnected} of 8");
+}
+
+#[test]
+fn a_subscription_that_is_new_in_the_configuration_comes_into_force() {
+    let mut world = calm(1, {
+        let mut cluster = fixture("streams-current");
+        let group = cluster.groups.get_mut(&name("l1-agg-[1-2]")).unwrap();
+        group.subscriptions.clear();
+        cluster.daemons.values_mut().for_each(|daemon| {
+            daemon.stream_enable = None;
+            daemon.msg_enable = None;
+        });
+        cluster
+    });
+    let begin_us = world.now_us();
+    world.configure(fixture("streams-current"));
+    world.run_for(20 * SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    assert_eq!(without_streams(&mut world, &["l1-agg-1", "l1-agg-2"]), [""; 0]);
+    assert_eq!(sent(&world, begin_us, Verb::PrdcrStop).len(), 4);
+    // What goes on with the services on is left alone.
+    let begin_us = world.now_us();
+    world.configure({
+        let mut cluster = fixture("streams-current");
+        cluster.groups.get_mut(&name("l1-agg-[1-2]")).unwrap().subscriptions.truncate(1);
+        cluster
+    });
+    world.run_for(20 * SECOND_US);
+    assert_eq!(sent(&world, begin_us, Verb::PrdcrStop), BTreeSet::new());
+}
