@@ -21,6 +21,7 @@
 //! | [`spec`] | YAML in three dialects → `Cluster`, with diagnostics that have a place; etcd.yaml | talks to etcd or ldmsd |
 //! | [`ldmsd`] | the wire: codec, authentication, commands, status, an async client | knows clusters |
 //! | [`placement`] | who collects what: pure functions | reads a clock |
+//! | [`members`] | several instances: who is who, who leads, who has which daemon: pure functions | talks to anybody |
 //! | [`desired`] | what a daemon should be, the commands that make it so, the file that it can start with | does I/O |
 //! | [`store`] | configurations in etcd or in a file, and the keys that they are kept under | decides anything |
 //! | [`conductor`] | the control loop: events and the time in, actions out | does I/O, reads a clock |
@@ -51,6 +52,7 @@ pub mod ctrl;
 pub mod desired;
 pub mod ldmsd;
 pub mod local;
+pub mod members;
 pub mod notation;
 pub mod placement;
 pub mod runtime;

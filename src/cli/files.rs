@@ -41,13 +41,9 @@ pub fn etcd_options(path: Option<&Path>) -> anyhow::Result<EtcdOptions> {
     for warning in diagnostics {
         eprintln!("{warning}");
     }
-    let endpoints = config.members.iter().map(|member| match member.host.contains(':') {
-        true => format!("[{}]:{}", member.host, member.port),
-        false => format!("{}:{}", member.host, member.port),
-    });
     let identity = config.cert.zip(config.key).map(|(cert, key)| (cert.into(), key.into()));
     Ok(EtcdOptions {
-        endpoints: endpoints.collect(),
+        endpoints: config.members.iter().map(ToString::to_string).collect(),
         tls: config.ca.map(|ca| TlsFiles { ca: ca.into(), identity }),
         login: config.user.zip(config.password).map(|(user, password)| Login { user, password }),
     })
