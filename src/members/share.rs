@@ -114,7 +114,7 @@ mod tests {
 
             // The first loss moves nothing among those who stay.
             if live.len() == count && count > 1 {
-                let mut rest = live.clone();
+                let mut rest = live;
                 rest.remove(&members[lost % count]);
                 for ((member, before), after) in members.iter().zip(&now).zip(shares(&cluster, &members, &rest)) {
                     prop_assert!(!rest.contains(member) || after.is_superset(before));

@@ -89,6 +89,16 @@ impl ClusterKeys {
         (self.state_entry(&entry).as_bytes() == key).then_some(entry)
     }
 
+    /// The first key of what several instances of maestro tell each other.
+    pub(super) fn instances(&self) -> String {
+        format!("/{RESERVED}/{}/instances/", self.prefix)
+    }
+
+    /// The first key behind all keys of [`ClusterKeys::instances`]: in ASCII, `0` follows `/`.
+    pub(super) fn behind_instances(&self) -> String {
+        format!("/{RESERVED}/{}/instances0", self.prefix)
+    }
+
     /// The key of an entry of the configuration.
     pub(super) fn absolute(&self, relative: &str) -> String {
         format!("{}{relative}", self.root)

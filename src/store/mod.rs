@@ -5,6 +5,7 @@
 //! configurations, [`StateStore`] keeps what maestro has to remember.
 
 mod difference;
+mod document;
 mod error;
 mod etcd;
 mod file;
@@ -15,8 +16,8 @@ pub mod tree;
 pub use difference::{Change, Difference};
 pub use error::StoreError;
 pub use etcd::{
-    EtcdOptions, EtcdStore, Guard, Login, Progress, SaveReport, State, StateChanges, StateKey, StateKind, StateStore,
-    Terms, TlsFiles, WatchEvent,
+    EtcdOptions, EtcdStore, Guard, Login, Membership, Presence, Progress, Publication, SaveReport, State, StateChanges,
+    StateKey, StateKind, StateStore, Terms, TlsFiles, Topic, WatchEvent,
 };
 pub use file::{FileEvent, watch_file};
 pub use tree::Tree;

@@ -98,6 +98,16 @@ impl Etcd {
         self.process = None;
     }
 
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.as_ref().expect("it runs").signal(name);
+    }
+
+    /// Starts it with its ports and data after it was stopped, and does not wait for it.
+    pub(crate) fn start_again(&mut self) {
+        self.spawn();
+    }
+
     /// Starts it again with its ports and data.
     pub(crate) async fn restart(&mut self) {
         self.stop();

@@ -141,9 +141,27 @@ fn read_pem(path: &Path, wanted: Pem) -> Result<Vec<u8>, StoreError> {
     Ok(pem)
 }
 
+/// How long a session waits for etcd.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For a member to accept a connection and to tell its state.
+    pub(super) connect: Duration,
+    /// For a member to answer one request.
+    pub(super) request: Duration,
+    /// For any member, once one has answered.
+    pub(super) recovery: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { connect: CONNECT_DEADLINE, request: REQUEST_DEADLINE, recovery: RECOVERY_DEADLINE }
+    }
+}
+
 /// A conversation with etcd through whichever member answers.
 pub(super) struct Session {
     members: Arc<Members>,
+    patience: Patience,
     /// The member in use, as an index of its endpoint.
     current: usize,
     client: Option<Client>,
@@ -162,8 +180,23 @@ enum Fault {
 
 impl Session {
     pub(super) fn new(members: Arc<Members>) -> Session {
+        Session::with_patience(members, Patience::default())
+    }
+
+    pub(super) fn with_patience(members: Arc<Members>, patience: Patience) -> Session {
         let current = members.preferred.load(Ordering::Relaxed) % members.endpoints.len();
-        Session { members, current, client: None, answered: false }
+        Session { members, patience, current, client: None, answered: false }
+    }
+
+    /// Begins with a member of etcd, by its place in the list, and not with the one that answered last.
+    pub(super) fn beginning_with(mut self, member: usize) -> Session {
+        self.current = member % self.members.endpoints.len();
+        self
+    }
+
+    /// The member of etcd that is asked first, by its place in the list.
+    pub(super) fn current(&self) -> usize {
+        self.current
     }
 
     /// Makes a request to the first member that answers it. It may reach etcd more than once, so it must be one that
@@ -178,7 +211,7 @@ impl Session {
         F: Fn(Client) -> Answer,
         Answer: Future<Output = Result<T, etcd_client::Error>>,
     {
-        let give_up = Instant::now() + RECOVERY_DEADLINE;
+        let give_up = Instant::now() + self.patience.recovery;
         loop {
             let mut silent = Vec::new();
             for _ in 0..self.members.endpoints.len() {
@@ -220,11 +253,11 @@ impl Session {
             Some(client) => client.clone(),
             None => {
                 let connecting = self.members.connect(self.endpoint());
-                let client = self.within(CONNECT_DEADLINE, connecting).await?;
+                let client = self.within(self.patience.connect, connecting).await?;
                 self.client.insert(client).clone()
             }
         };
-        self.within(REQUEST_DEADLINE, request(client)).await
+        self.within(self.patience.request, request(client)).await
     }
 
     async fn within<T>(
@@ -234,7 +267,7 @@ impl Session {
     ) -> Result<T, Fault> {
         match timeout(deadline, answer).await {
             Ok(result) => result.map_err(|error| self.fault(&error)),
-            Err(_) => Err(Fault::Silent(format!("no answer within {} s", deadline.as_secs()))),
+            Err(_) => Err(Fault::Silent(format!("no answer within {} s", deadline.as_secs_f32()))),
         }
     }
 

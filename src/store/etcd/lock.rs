@@ -132,8 +132,8 @@ impl SaveLock {
     }
 }
 
-/// What the lock tells another operator about us.
-fn describe_self() -> String {
+/// What our keys tell another operator about us.
+pub(super) fn describe_self() -> String {
     let process = std::process::id();
     match std::fs::read_to_string("/proc/sys/kernel/hostname") {
         Ok(host) => format!("process {process} on {}", host.trim()),

@@ -9,6 +9,7 @@ mod advice;
 mod batch;
 mod connection;
 mod lock;
+mod membership;
 mod options;
 mod read;
 mod save;
@@ -16,8 +17,10 @@ mod state;
 mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use connection::{Members, Session};
+pub use membership::{Membership, Presence, Publication, Topic};
 pub use options::{EtcdOptions, Login, TlsFiles};
 pub use save::{Progress, SaveReport};
 pub use state::{Guard, State, StateChanges, StateKey, StateKind, StateStore, Terms};
@@ -26,6 +29,7 @@ pub use watch::WatchEvent;
 
 use super::keys::ClusterKeys;
 use super::{Snapshot, StoreError, Tree};
+use crate::notation::Name;
 
 /// The configurations of clusters in etcd. Cheap to clone; every operation has a connection of its own.
 #[derive(Debug, Clone)]
@@ -117,6 +121,18 @@ impl EtcdStore {
     /// [`StoreError::InvalidPrefix`]
     pub fn state(&self, prefix: &str) -> Result<StateStore, StoreError> {
         Ok(StateStore::new(self.session(), ClusterKeys::new(prefix)?))
+    }
+
+    /// Takes the place of `member` among the instances of maestro that share the cluster `prefix`, and keeps it with
+    /// leases of that length, which etcd counts in seconds, at least two.
+    ///
+    /// Needs a running tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InvalidPrefix`]
+    pub fn join(&self, prefix: &str, member: &Name, lease: Duration) -> Result<Membership, StoreError> {
+        Ok(Membership::join(&self.members, ClusterKeys::new(prefix)?, member, lease))
     }
 
     fn session(&self) -> Session {

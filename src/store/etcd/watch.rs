@@ -145,7 +145,7 @@ impl Watch {
 }
 
 /// The pause after a number of failures. With jitter, so that many instances do not come back at the same moment.
-fn pause(failures: u32) -> Duration {
+pub(super) fn pause(failures: u32) -> Duration {
     let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
     longest.mul_f64(rand::random_range(0.5..=1.0))
 }
