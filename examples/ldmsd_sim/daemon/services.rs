@@ -160,6 +160,7 @@ impl Daemon {
     }
 
     /// Whether streams can be subscribed to on a connection that is made now.
+    #[allow(dead_code, reason = "for simulations of a whole cluster on a virtual clock")]
     pub(crate) fn serves_streams(&self) -> bool {
         self.services.streams
     }
