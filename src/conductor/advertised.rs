@@ -22,12 +22,10 @@ impl Conductor {
         let mut seen: BTreeMap<Name, Option<Name>> = BTreeMap::new();
         for aggregator in config.aggregators.iter().filter(|_| !config.listeners.is_empty()) {
             let Some(daemon) = self.daemons.get(aggregator).filter(|daemon| daemon.is_up()) else { continue };
-            for (producer, found) in &daemon.observed.producers {
-                if found.is_advertised() && !config.producers.contains_key(producer) {
-                    let runs_on = seen.entry(producer.clone()).or_default();
-                    if found.state.is_started() && runs_on.is_none() {
-                        *runs_on = Some(aggregator.clone());
-                    }
+            for producer in daemon.advertised().filter(|producer| !config.producers.contains_key(*producer)) {
+                let runs_on = seen.entry(producer.clone()).or_default();
+                if daemon.runs(producer) && runs_on.is_none() {
+                    *runs_on = Some(aggregator.clone());
                 }
             }
         }
@@ -70,7 +68,7 @@ impl Conductor {
             }
         }
         let knows = |aggregator: &&Name, producer: &Name| {
-            self.daemons.get(*aggregator).is_some_and(|daemon| daemon.observed.producers.contains_key(producer))
+            self.daemons.get(*aggregator).is_some_and(|daemon| daemon.knows_advertised(producer))
         };
         let mut reachable = BTreeMap::new();
         for (producer, since_us) in &state.advertised {

@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::report::Report;
+use super::standing::Part;
 use super::{Conductor, Now, Timer};
 use crate::desired::BoostConfig;
 use crate::notation::Name;
@@ -53,12 +55,46 @@ impl Conductor {
     /// After a loss: on the new owner for the producers that it takes, and on the levels above.
     pub(super) fn boost_after_loss(&mut self, from: &Name, to: &Name, producers: &[Name], now: Now) {
         self.boost(to, producers.iter().cloned().collect(), BTreeSet::new(), now);
-        let sets = self.sets_on(from, producers);
-        self.boost_above(to, &sets, now);
+        // Where there are others, the levels above hear of the sets once they are ready.
+        if self.council.part() == Part::Alone {
+            let sets = self.sets_on(from, producers);
+            self.boost_above(to, &sets, now);
+        }
+    }
+
+    /// On every level above an aggregator, for the sets that it tells to have become ready after a loss. Those of a
+    /// producer that another still collects cannot be looked up above yet.
+    pub(super) fn boost_above_what_became_ready(
+        &mut self,
+        aggregator: &Name,
+        before: Option<&Report>,
+        report: &Report,
+        now: Now,
+    ) {
+        let group = self.relations.group_of(aggregator).and_then(|group| self.groups.get(group));
+        let still_elsewhere: BTreeSet<&Name> =
+            group.iter().flat_map(|group| group.leaving.keys()).map(|(producer, _)| producer).collect();
+        let known = before.and_then(|before| before.awaited.as_ref());
+        let is_new = |producer: &Name, set: &String| {
+            !known.is_some_and(|known| known.ready.get(producer).is_some_and(|sets| sets.contains(set)))
+        };
+        let told = report.awaited.iter().flat_map(|awaited| &awaited.ready);
+        let sets: BTreeSet<String> = told
+            .filter(|(producer, _)| !still_elsewhere.contains(producer))
+            .flat_map(|(producer, sets)| sets.iter().filter(|set| is_new(producer, set)))
+            .cloned()
+            .collect();
+        if !sets.is_empty() {
+            self.boost_above(aggregator, &sets, now);
+        }
     }
 
     /// On every level above `aggregator`, for sets that now reach it by way of `aggregator`.
     pub(super) fn boost_above(&mut self, aggregator: &Name, sets: &BTreeSet<String>, now: Now) {
+        if sets.is_empty() && self.council.part() != Part::Alone {
+            // Which they are is not known yet, and all sets of the aggregator would be too many.
+            return;
+        }
         let sets = if sets.len() > MOST_SETS { BTreeSet::new() } else { sets.clone() };
         let mut level = vec![aggregator.clone()];
         let mut visited = BTreeSet::new();
@@ -77,7 +113,9 @@ impl Conductor {
     }
 
     fn boost(&mut self, daemon: &Name, producers: BTreeSet<Name>, sets: BTreeSet<String>, now: Now) {
-        if !self.daemons.get(daemon).is_some_and(super::daemons::DaemonState::is_up) || self.is_fast_enough(daemon) {
+        if !self.daemons.get(daemon).is_some_and(super::daemons::DaemonState::is_connected)
+            || self.is_fast_enough(daemon)
+        {
             return;
         }
         self.boosts.made += 1;
@@ -101,7 +139,7 @@ impl Conductor {
     pub(super) fn review_boosts(&mut self, now: Now) {
         let mut ended = Vec::new();
         for (name, boost) in &mut self.boosts.active {
-            let daemon = self.daemons.get(&boost.daemon).filter(|daemon| daemon.is_up());
+            let daemon = self.daemons.get(&boost.daemon).filter(|daemon| daemon.is_connected());
             let ready = daemon.is_some_and(|daemon| boost.is_ready(&daemon.observed));
             boost.ready_since_us = ready.then(|| boost.ready_since_us.unwrap_or(now.mono_us));
             let done = boost.ready_since_us.is_some_and(|since_us| now.mono_us >= since_us + AFTER_READY_US);

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::council::Hearing;
 use super::event::{Action, DownReason, Observed, Outcome, Sections, Target};
 use super::groups::GroupState;
 use super::notice::Notice;
+use super::report::Report;
+use super::standing::Part;
 use super::{Conductor, Now, Timer, late_services};
 use crate::cluster::{Cluster, Relations};
 use crate::desired::{Change, Ledger, Retired, Step, Subject, advertisers_to_all, retire, tombstone};
@@ -31,6 +34,14 @@ const LONGEST_TRUST_DELAY_US: u64 = 300_000_000;
 pub(super) struct DaemonState {
     pub(super) target: Target,
     pub(super) health: Health,
+    /// From whom its health is known.
+    pub(super) hearing: Hearing,
+    /// What another instance has told of it, where that is what is known of it.
+    pub(super) told: Option<Report>,
+    /// Why it went down.
+    pub(super) down: Option<DownReason>,
+    /// When it was last found to be up after it had not been.
+    pub(super) up_since_us: u64,
     pub(super) session: u64,
     pub(super) numbering: Numbering,
     pub(super) observed: Observation,
@@ -50,6 +61,8 @@ pub(super) struct DaemonState {
     pub(super) last_poll_us: u64,
     /// A service that is asked of it has not been switched on in this run of it.
     lacks_services: bool,
+    /// When one was last switched on, by the wall clock; 0 for never.
+    pub(super) services_since_us: u64,
     /// What has been seen of the sets of each producer.
     pub(super) readiness: BTreeMap<Name, Readiness>,
     /// Whether it may be given work; an aggregator that returned has to stay first.
@@ -96,6 +109,10 @@ impl DaemonState {
         DaemonState {
             target,
             health: Health::Unknown,
+            hearing: Hearing::Directly,
+            told: None,
+            down: None,
+            up_since_us: 0,
             session: 0,
             numbering: Numbering::V45,
             observed: Observation::default(),
@@ -108,6 +125,7 @@ impl DaemonState {
             push_withheld: false,
             last_poll_us: 0,
             lacks_services: false,
+            services_since_us: 0,
             readiness: BTreeMap::new(),
             trusted: false,
             pid: None,
@@ -119,6 +137,27 @@ impl DaemonState {
 
     pub(super) fn is_up(&self) -> bool {
         self.health == Health::Up
+    }
+
+    /// Whether it is up and this instance is connected to it.
+    pub(super) fn is_connected(&self) -> bool {
+        self.is_up() && self.hearing == Hearing::Directly
+    }
+
+    /// There is no connection to it any more, or a new one is being made.
+    pub(super) fn leave_connection(&mut self) {
+        let target = self.target.clone();
+        let kept = std::mem::replace(self, DaemonState::new(target));
+        self.health = kept.health;
+        self.hearing = kept.hearing;
+        self.told = kept.told;
+        self.down = kept.down;
+        self.up_since_us = kept.up_since_us;
+        self.retired = kept.retired;
+        self.trusted = kept.trusted;
+        self.losses = kept.losses;
+        self.configured_once = kept.configured_once;
+        self.services_since_us = kept.services_since_us;
     }
 
     fn take_in(&mut self, observed: Observed, now: Now) {
@@ -139,6 +178,11 @@ impl DaemonState {
 
     fn note_readiness(&mut self, name: Name, now: Now) {
         let sets = self.observed.producers.get(&name).map_or(0, |producer| producer.ready_sets().count());
+        self.note_ready(name, sets, now);
+    }
+
+    /// So many sets of a producer are ready now.
+    pub(super) fn note_ready(&mut self, name: Name, sets: usize, now: Now) {
         let same = |before: &Readiness| sets > 0 && sets <= before.sets;
         let since_us = self.readiness.get(&name).filter(|before| same(before)).map_or(now.mono_us, |b| b.since_us);
         self.readiness.insert(name, Readiness { sets, since_us, seen_us: now.mono_us });
@@ -177,7 +221,10 @@ impl Conductor {
         let gone: Vec<Name> = self.daemons.keys().filter(|name| !targets.contains_key(*name)).cloned().collect();
         for name in gone {
             self.daemons.remove(&name);
-            self.actions.push(Action::Forget(name));
+            self.council.published.remove(&name);
+            if self.council.has(&name) {
+                self.actions.push(Action::Forget(name));
+            }
         }
         for (name, target) in targets {
             match self.daemons.get_mut(&name) {
@@ -186,16 +233,23 @@ impl Conductor {
                 Some(known) if known.target.differs_in_less_sections(&target) => {
                     let sections = target.sections;
                     known.target = target;
-                    self.actions.push(Action::Attend { daemon: name, sections });
+                    if self.council.has(&name) {
+                        self.actions.push(Action::Attend { daemon: name, sections });
+                    }
                 }
                 known => {
                     let retired = known.map(|known| known.retired.clone()).unwrap_or_default();
-                    self.daemons.insert(name, DaemonState { retired, ..DaemonState::new(target.clone()) });
-                    self.actions.push(Action::Connect(target));
+                    self.daemons.insert(name.clone(), DaemonState { retired, ..DaemonState::new(target.clone()) });
+                    if self.council.has(&name) {
+                        self.actions.push(Action::Connect(target));
+                    }
+                    self.introduce(&name, now);
                 }
             }
         }
         self.groups.retain(|name, _| cluster.groups.contains_key(name));
+        let new_groups: Vec<Name> =
+            cluster.groups.keys().filter(|name| !self.groups.contains_key(*name)).cloned().collect();
         for (name, group) in &cluster.groups {
             let state = self.groups.entry(name.clone()).or_insert_with(|| GroupState::new(now));
             state.drop_all_but(&group.producers);
@@ -209,6 +263,7 @@ impl Conductor {
         self.dirty_daemons.extend(self.daemons.keys().cloned());
         self.dirty_groups.extend(self.groups.keys().cloned());
         self.cluster = cluster;
+        self.review_plans(&new_groups, now);
     }
 
     fn target(&self, cluster: &Cluster, name: &Name) -> Option<Target> {
@@ -246,14 +301,9 @@ impl Conductor {
         observed: Observed,
         now: Now,
     ) {
-        let group = self.relations.group_of(name).cloned();
-        let group_state = group.as_ref().and_then(|group| self.groups.get(group));
-        let placed = group_state.is_some_and(GroupState::is_placed);
-        let just_placed = group_state.is_some_and(|group| group.was_placed_since(now, STARTING_US));
-        let others_up = group.as_ref().and_then(|group| self.cluster.groups.get(group)).is_some_and(|config| {
-            config.aggregators.iter().any(|other| other != name && self.health(other) == Health::Up)
-        });
-        let base_us = self.settings.return_delay_us;
+        if !self.council.has(name) {
+            return;
+        }
         let Some(state) = self.daemons.get_mut(name) else { return };
         let other_process = matches!((state.pid, pid), (Some(before), Some(after)) if before != after);
         let counts_anew = matches!((state.cfg_cntr, observed.cfg_cntr), (Some(before), Some(after)) if after < before);
@@ -261,8 +311,11 @@ impl Conductor {
         if restarted {
             state.ledger = Ledger::default();
         }
-        let was_down = state.health == Health::Down;
-        state.health = Health::Up;
+        let before = std::mem::replace(&mut state.health, Health::Up);
+        state.hearing = Hearing::Directly;
+        state.told = None;
+        state.down = None;
+        state.up_since_us = now.mono_us;
         state.session = session;
         state.pid = pid;
         state.numbering = numbering;
@@ -274,7 +327,28 @@ impl Conductor {
         state.readiness.clear();
         state.take_in(observed, now);
         state.lacks_services = late_services::is_empty(&state.observed);
-        if placed && !others_up {
+        self.note_return(name, before, restarted, now);
+        self.touch(name);
+    }
+
+    /// A daemon answers that did not, or that was not heard of: whether it may be given work at once.
+    pub(super) fn note_return(&mut self, name: &Name, before: Health, restarted: bool, now: Now) {
+        let (is_mine, decides) = (self.council.has(name), self.decides());
+        let group = self.relations.group_of(name).cloned();
+        let group_state = group.as_ref().and_then(|group| self.groups.get(group));
+        let placed = decides && group_state.is_some_and(GroupState::is_placed);
+        let just_placed = placed && group_state.is_some_and(|group| group.was_placed_since(now, STARTING_US));
+        let leads = self.council.part() == Part::Leader;
+        let has_work = leads && group_state.is_some_and(|group| group.has_work_for(name));
+        let others_up = group.as_ref().and_then(|group| self.cluster.groups.get(group)).is_some_and(|config| {
+            config.aggregators.iter().any(|other| other != name && self.health(other) == Health::Up)
+        });
+        let base_us = self.settings.return_delay_us;
+        let Some(state) = self.daemons.get_mut(name) else { return };
+        if leads && before != Health::Down && (state.trusted || has_work) {
+            // It has not been away, another instance has it.
+            state.trusted = true;
+        } else if placed && !others_up {
             state.trusted = true;
             self.report(Notice::OnlyOneBack { aggregator: name.clone() });
             self.dirty_groups.extend(group);
@@ -286,7 +360,7 @@ impl Conductor {
         } else if placed {
             let delay_us = state.trust_delay_us(base_us, now);
             if let Some(group) = group {
-                self.timers.insert((now.mono_us + delay_us, Timer::Trust(name.clone(), session)));
+                self.timers.insert((now.mono_us + delay_us, Timer::Trust(name.clone(), state.up_since_us)));
                 self.dirty_groups.insert(group);
             }
             self.report(Notice::AggregatorBack {
@@ -295,18 +369,17 @@ impl Conductor {
             });
         } else {
             state.trusted = true;
-            if was_down || restarted {
+            if is_mine && (before == Health::Down || restarted) {
                 self.report(Notice::DaemonUp { daemon: name.clone(), restarted });
             }
         }
-        self.touch(name);
     }
 
     /// An aggregator has stayed up for as long as it had to.
-    pub(super) fn trust(&mut self, name: &Name, session: u64) {
+    pub(super) fn trust(&mut self, name: &Name, up_since_us: u64) {
         if let Some(state) = self.daemons.get_mut(name)
             && state.is_up()
-            && state.session == session
+            && state.up_since_us == up_since_us
         {
             state.trusted = true;
             self.touch(name);
@@ -345,6 +418,9 @@ impl Conductor {
         let changes = state.in_flight.take().unwrap_or_default();
         let switched_on = state.lacks_services && late_services::switch_on(&changes, &outcomes);
         state.lacks_services &= !switched_on;
+        if switched_on {
+            state.services_since_us = now.wall_us;
+        }
         let mut notices = Vec::new();
         for (change, outcome) in changes.into_iter().zip(outcomes) {
             notices.extend(state.note(name, change, outcome, now));
@@ -357,13 +433,32 @@ impl Conductor {
     }
 
     pub(super) fn daemon_down(&mut self, name: &Name, reason: DownReason, now: Now) {
-        let group = self.relations.group_of(name).cloned();
+        if !self.council.has(name) {
+            return;
+        }
         let Some(state) = self.daemons.get_mut(name) else { return };
         let before = std::mem::replace(&mut state.health, Health::Down);
+        state.hearing = Hearing::Directly;
+        state.told = None;
+        if before != Health::Down || state.down.is_none() {
+            state.down = Some(reason.clone());
+        }
         if state.in_flight.take().is_some_and(|changes| !changes.is_empty()) {
             // Some of it may have been carried out, and what the ledger holds undone.
             state.ledger = Ledger::default();
         }
+        self.note_loss(name, before, reason, now);
+        if before != Health::Down {
+            self.touch(name);
+        }
+        self.council.changed.insert(name.clone());
+    }
+
+    /// A daemon is down that was not, or that was not heard of.
+    pub(super) fn note_loss(&mut self, name: &Name, before: Health, reason: DownReason, now: Now) {
+        let (is_mine, decides) = (self.council.has(name), self.decides());
+        let group = self.relations.group_of(name).cloned();
+        let Some(state) = self.daemons.get_mut(name) else { return };
         state.settled = false;
         state.trusted = false;
         state.configured_once = false;
@@ -378,10 +473,10 @@ impl Conductor {
             }
         }
         match group.as_ref().and_then(|group| self.groups.get_mut(group)) {
-            Some(group) if group.is_placed() => group.lose(name.clone(), reason),
-            _ => self.report(Notice::DaemonDown { daemon: name.clone(), reason }),
+            Some(group) if decides && group.is_placed() => group.lose(name.clone(), reason),
+            _ if is_mine => self.report(Notice::DaemonDown { daemon: name.clone(), reason }),
+            _ => {}
         }
-        self.touch(name);
     }
 
     /// Whether somebody subscribes to what a daemon sends.
@@ -390,7 +485,8 @@ impl Conductor {
     }
 
     /// Something about a daemon has changed: look at it again, and at its group.
-    fn touch(&mut self, name: &Name) {
+    pub(super) fn touch(&mut self, name: &Name) {
+        self.council.changed.insert(name.clone());
         self.dirty_daemons.insert(name.clone());
         self.dirty_groups.extend(self.relations.group_of(name).cloned());
     }

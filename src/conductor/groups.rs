@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::council::Hearing;
 use super::daemons::Health;
 use super::event::DownReason;
 use super::notice::Notice;
+use super::plan::GroupPlan;
 use super::takeover::Leaving;
 use super::{Conductor, Now, Timer};
 use crate::cluster::{AggregatorGroup, Producer};
@@ -24,17 +26,21 @@ const SERVICES_FIRST_US: u64 = 3_000_000;
 /// One group.
 #[derive(Debug)]
 pub(super) struct GroupState {
-    owners: BTreeMap<Name, Ownership>,
+    pub(super) owners: BTreeMap<Name, Ownership>,
     /// Producers that still run on a former owner: producer and former owner.
     pub(super) leaving: BTreeMap<(Name, Name), Leaving>,
     /// Producers that could not be moved, and until when they stay where they are.
     pub(super) pinned: BTreeMap<Name, u64>,
     /// Producers that have advertised themselves, and since when they have been seen.
     pub(super) advertised: BTreeMap<Name, u64>,
-    lost: Vec<(Name, DownReason)>,
-    known_since_us: u64,
-    placed_at_us: Option<u64>,
+    pub(super) lost: Vec<(Name, DownReason)>,
+    pub(super) known_since_us: u64,
+    pub(super) placed_at_us: Option<u64>,
     announced: bool,
+    /// What this instance has published last since it leads.
+    pub(super) sent: Option<GroupPlan>,
+    /// Until when a new leader waits for what others may tell of the aggregators.
+    pub(super) hold_until_us: Option<u64>,
 }
 
 /// What a plan may change that daemons have to know.
@@ -55,6 +61,8 @@ impl GroupState {
             known_since_us: now.mono_us,
             placed_at_us: None,
             announced: false,
+            sent: None,
+            hold_until_us: None,
         }
     }
 
@@ -79,6 +87,21 @@ impl GroupState {
 
     pub(super) fn set_owner(&mut self, producer: Name, owner: Name) {
         self.owners.insert(producer, Ownership::Whole(owner));
+    }
+
+    /// Whether an aggregator owns a producer.
+    pub(super) fn has_work_for(&self, aggregator: &Name) -> bool {
+        self.owners.values().any(|ownership| ownership.includes(aggregator))
+    }
+
+    /// Since when somebody waits for what becomes of the producers that are to be moved.
+    pub(super) fn asked_since(&self) -> BTreeMap<&Name, u64> {
+        let mut asked = BTreeMap::new();
+        for ((producer, _), leaving) in &self.leaving {
+            let since_us = asked.entry(producer).or_default();
+            *since_us = leaving.since_us.max(*since_us);
+        }
+        asked
     }
 
     /// A producer that advertised itself is known to no aggregator any more.
@@ -126,11 +149,15 @@ impl Conductor {
         roles.started = startable.into_iter().cloned().collect();
         // One that is held back may run since an earlier maestro, and then goes on.
         roles.as_they_are = held_back.into_iter().cloned().collect();
-        if state.is_placed() {
+        let may_stop = state.is_placed() && self.is_in_force(group, state);
+        if may_stop {
             let leaving = state.leaving.iter().filter(|((_, from), leaving)| from == name && !leaving.taken_over);
             roles.as_they_are.extend(leaving.map(|((producer, _), _)| producer.clone()));
+            // A leader with an older configuration has not decided on all of them.
+            let undecided = config.producers.keys().filter(|producer| !state.owners.contains_key(*producer));
+            roles.as_they_are.extend(undecided.cloned());
         } else {
-            // Nothing is known yet of the others: nobody is to stop anything.
+            // Nothing is known yet of the others, or they do not know yet: nobody is to stop anything.
             roles.as_they_are.extend(config.producers.keys().cloned());
         }
         self.late_services.hold_back(name, &mut roles);
@@ -138,7 +165,7 @@ impl Conductor {
         roles.advertised = advertised.collect();
         for (producer, run) in &mut roles.advertised {
             // Where nobody owns it yet it may run since an earlier maestro.
-            if *run == Run::Stopped && (!state.is_placed() || !state.owners.contains_key(producer)) {
+            if *run == Run::Stopped && (!may_stop || !state.owners.contains_key(producer)) {
                 *run = Run::AsItIs;
             }
         }
@@ -198,7 +225,13 @@ impl Conductor {
         let someone_up = config.aggregators.iter().any(|a| self.health(a) == Health::Up);
         let Some(state) = self.groups.get_mut(name) else { return false };
         if state.is_placed() {
-            return true;
+            let Some(until_us) = state.hold_until_us.filter(|until_us| someone_unknown && now.mono_us < *until_us)
+            else {
+                state.hold_until_us = None;
+                return true;
+            };
+            self.timers.insert((until_us, Timer::Group(name.clone())));
+            return false;
         }
         let deadline_us = state.known_since_us + self.settings.settle_us;
         if someone_unknown && now.mono_us < deadline_us {
@@ -210,11 +243,16 @@ impl Conductor {
         }
         state.placed_at_us = Some(now.mono_us);
         self.adopt(name, config);
+        self.expect_services(config, now);
+        true
+    }
+
+    /// Producers that wait for services are started without them when these do not come.
+    pub(super) fn expect_services(&mut self, config: &AggregatorGroup, now: Now) {
         if !config.subscriptions.is_empty() {
             let late_us = now.mono_us + SERVICES_FIRST_US;
             self.timers.extend(config.aggregators.iter().map(|a| (late_us, Timer::Daemon(a.clone()))));
         }
-        true
     }
 
     /// Takes over the placement that the aggregators have: a restart of maestro changes nothing.
@@ -236,11 +274,7 @@ impl Conductor {
 
     /// Whether an aggregator that is up has started a producer.
     fn runs(&self, aggregator: &Name, producer: &Name) -> bool {
-        self.daemons
-            .get(aggregator)
-            .filter(|state| state.is_up())
-            .and_then(|state| state.observed.producers.get(producer))
-            .is_some_and(|producer| producer.state.is_started())
+        self.daemons.get(aggregator).is_some_and(|state| state.is_up() && state.runs(producer))
     }
 
     /// Producers that run where they do not belong: a hung aggregator woke, or somebody started them.
@@ -250,12 +284,9 @@ impl Conductor {
         let mut strays = Vec::new();
         for aggregator in &config.aggregators {
             let Some(daemon) = self.daemons.get(aggregator).filter(|daemon| daemon.is_up()) else { continue };
-            for (producer, found) in &daemon.observed.producers {
-                let elsewhere = state.owners.get(producer).is_some_and(|owner| !owner.includes(aggregator));
-                if elsewhere && found.state.is_started() {
-                    strays.push((producer.clone(), aggregator.clone()));
-                }
-            }
+            let elsewhere =
+                |producer: &&Name| state.owners.get(*producer).is_some_and(|owner| !owner.includes(aggregator));
+            strays.extend(daemon.running().filter(elsewhere).map(|producer| (producer.clone(), aggregator.clone())));
         }
         if let Some(state) = self.groups.get_mut(name) {
             for stray in strays {
@@ -371,14 +402,11 @@ impl Conductor {
     /// Says once that a group is at rest: nobody leaves or is about to get work back, and its aggregators
     /// are as configured.
     fn announce(&mut self, name: &Name, config: &AggregatorGroup) {
-        let at_rest = |daemon: &Name| {
-            self.daemons.get(daemon).is_none_or(|state| !state.is_up() || (state.settled && state.trusted))
-        };
         let Some(state) = self.groups.get(name) else { return };
         if state.announced || !state.leaving.is_empty() || state.owners.is_empty() {
             return;
         }
-        if !config.aggregators.iter().all(at_rest) {
+        if !config.aggregators.iter().all(|aggregator| self.is_at_rest(aggregator, state)) {
             return;
         }
         let mut loads: BTreeMap<Name, usize> =
@@ -395,5 +423,15 @@ impl Conductor {
             state.announced = true;
         }
         self.report(Notice::Balanced { group: name.clone(), loads });
+    }
+
+    fn is_at_rest(&self, aggregator: &Name, group: &GroupState) -> bool {
+        let Some(daemon) = self.daemons.get(aggregator).filter(|daemon| daemon.is_up()) else { return true };
+        let is_settled = || match daemon.hearing {
+            Hearing::Directly => daemon.settled,
+            // Another instance makes it so.
+            _ => group.owners.iter().all(|(producer, owner)| !owner.includes(aggregator) || daemon.runs(producer)),
+        };
+        daemon.trusted && is_settled()
     }
 }

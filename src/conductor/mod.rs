@@ -10,12 +10,16 @@
 //! - `advertised`: producers that nobody configured, because they announce themselves.
 //! - `takeover`: the conditions under which a producer may be stopped on its former aggregator.
 //! - `boosts`: the temporary fast updaters that shorten the hole after a move.
-//! - `standing`, `report`, `plan`: what several instances know of each other.
 //! - `late_services`: producers that connected before what they subscribe to could be had.
+//! - `council`: several instances, of whom one decides; `standing`, `report` and `plan` are what they know of each other.
+//! - `shown`: what a daemon shows of its producers, to this instance or to another.
 //! - `reconcile`: from roles to changes to actions.
 
 mod advertised;
 mod boosts;
+mod council;
+#[cfg(test)]
+mod council_tests;
 mod daemons;
 mod event;
 mod groups;
@@ -24,6 +28,7 @@ mod notice;
 mod plan;
 mod reconcile;
 mod report;
+mod shown;
 mod standing;
 mod takeover;
 #[cfg(test)]
@@ -79,6 +84,7 @@ pub struct Conductor {
     groups: BTreeMap<Name, groups::GroupState>,
     boosts: boosts::Boosts,
     late_services: late_services::LateServices,
+    council: council::Council,
     timers: BTreeSet<(u64, Timer)>,
     dirty_daemons: BTreeSet<Name>,
     dirty_groups: BTreeSet<Name>,
@@ -90,8 +96,10 @@ pub struct Conductor {
 enum Timer {
     Daemon(Name),
     Group(Name),
-    /// An aggregator that returned has stayed up, if its connection is still this one.
+    /// An aggregator that returned has stayed up, if it has been up since then.
     Trust(Name, u64),
+    /// Somebody should have told of a daemon by now.
+    Unheard(Name),
     Boosts,
 }
 
@@ -108,6 +116,7 @@ impl Conductor {
             groups: BTreeMap::new(),
             boosts: boosts::Boosts::default(),
             late_services: late_services::LateServices::default(),
+            council: council::Council::default(),
             timers: BTreeSet::new(),
             dirty_daemons: BTreeSet::new(),
             dirty_groups: BTreeSet::new(),
@@ -127,12 +136,15 @@ impl Conductor {
                 self.daemon_done(&daemon, session, outcomes, observed, now);
             }
             Event::Down { daemon, reason } => self.daemon_down(&daemon, reason, now),
-            // An instance that is alone has nobody to hear of.
-            Event::Standing(_) | Event::Reported { .. } | Event::Planned { .. } | Event::Wake => {}
+            Event::Standing(standing) => self.stand(standing, now),
+            Event::Reported { daemon, report } => self.daemon_reported(&daemon, report, now),
+            Event::Planned { group, plan } => self.group_planned(group, plan, now),
+            Event::Wake => {}
         }
         self.fire_timers(now);
         self.plan_groups(now);
         self.reconcile_daemons(now);
+        self.publish_reports(now);
         std::mem::take(&mut self.actions)
     }
 
@@ -148,6 +160,12 @@ impl Conductor {
         self.groups.get(group).map(groups::GroupState::owners)
     }
 
+    /// The part of this instance among several, and its share of the daemons, as the conductor was last told.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.council.standing
+    }
+
     fn fire_timers(&mut self, now: Now) {
         while let Some((at, timer)) = self.timers.pop_first() {
             if at > now.mono_us {
@@ -161,7 +179,8 @@ impl Conductor {
                 Timer::Group(group) => {
                     self.dirty_groups.insert(group);
                 }
-                Timer::Trust(daemon, session) => self.trust(&daemon, session),
+                Timer::Trust(daemon, up_since_us) => self.trust(&daemon, up_since_us),
+                Timer::Unheard(daemon) => self.review_hearing(&daemon, now),
                 Timer::Boosts => self.review_boosts(now),
             }
         }
@@ -169,7 +188,10 @@ impl Conductor {
 
     fn plan_groups(&mut self, now: Now) {
         while let Some(group) = self.dirty_groups.pop_first() {
-            self.plan_group(&group, now);
+            if self.decides() {
+                self.plan_group(&group, now);
+                self.publish_plan(&group);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::event::{Action, Scope};
 use super::notice::Notice;
+use super::standing::Part;
 use super::{Conductor, Now, Timer};
 use crate::cluster::UpdaterMode;
 use crate::desired::{Change, Subject, changes, daemon_config};
@@ -21,7 +22,7 @@ impl Conductor {
     /// Sends the daemon what it lacks; nothing to one that is as it should be.
     pub(super) fn reconcile(&mut self, name: &Name, now: Now) {
         let Some(state) = self.daemons.get(name) else { return };
-        if !state.is_up() || state.in_flight.is_some() {
+        if !state.is_connected() || state.in_flight.is_some() || self.council.part() == Part::Suspended {
             return;
         }
         self.review_connections(name);
@@ -68,6 +69,7 @@ impl Conductor {
         let newly_configured = !std::mem::replace(&mut state.configured_once, true);
         let newly_settled = postponed.is_empty() && !std::mem::replace(&mut state.settled, true);
         if newly_configured {
+            self.council.changed.insert(name.clone());
             self.release_waiting(name);
         }
         if newly_settled {
@@ -78,10 +80,19 @@ impl Conductor {
         self.poll(name, now);
     }
 
+    /// Whether aggregators wait with their producers for this daemon's services.
+    pub(super) fn is_waited_for(&self, name: &Name) -> bool {
+        self.relations.collected_by(name).iter().any(|(group, _)| self.subscribes(group))
+    }
+
+    fn subscribes(&self, group: &Name) -> bool {
+        self.cluster.groups.get(group).is_some_and(|group| !group.subscriptions.is_empty())
+    }
+
     /// Aggregators whose producers wait for this daemon's services look again.
-    fn release_waiting(&mut self, name: &Name) {
+    pub(super) fn release_waiting(&mut self, name: &Name) {
         for (group, producer) in self.relations.collected_by(name) {
-            let subscribes = self.cluster.groups.get(group).is_some_and(|group| !group.subscriptions.is_empty());
+            let subscribes = self.subscribes(group);
             let owner = self.groups.get(group).and_then(|state| state.owners().get(producer));
             let aggregators = owner.filter(|_| subscribes).into_iter().flat_map(Ownership::aggregators);
             self.dirty_daemons.extend(aggregators.cloned());
@@ -106,6 +117,16 @@ impl Conductor {
 
     /// The producers of a daemon whose state is about to change.
     fn awaited(&self, name: &Name) -> BTreeSet<Name> {
+        let mut awaited = self.awaited_moves(name);
+        if let Some(state) = self.daemons.get(name) {
+            let stopping = state.observed.producers.iter().filter(|(_, p)| p.state == ProducerState::Stopping);
+            awaited.extend(stopping.map(|(producer, _)| producer.clone()));
+        }
+        awaited
+    }
+
+    /// The producers of a daemon that are being moved, to it or from it, or that a temporary updater waits for.
+    pub(super) fn awaited_moves(&self, name: &Name) -> BTreeSet<Name> {
         let mut awaited: BTreeSet<Name> = self.boosts.producers_of(name).cloned().collect();
         awaited.extend(self.late_services.producers_of(name).cloned());
         if let Some(group) = self.relations.group_of(name).and_then(|group| self.groups.get(group)) {
@@ -114,10 +135,6 @@ impl Conductor {
                     awaited.insert(producer.clone());
                 }
             }
-        }
-        if let Some(state) = self.daemons.get(name) {
-            let stopping = state.observed.producers.iter().filter(|(_, p)| p.state == ProducerState::Stopping);
-            awaited.extend(stopping.map(|(producer, _)| producer.clone()));
         }
         awaited
     }

@@ -8,10 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::council::Hearing;
+use super::daemons::DaemonState;
 use super::notice::Notice;
 use super::{Conductor, Now, Timer};
 use crate::cluster::{AggregatorGroup, Updater};
-use crate::ldmsd::observation::ObservedProducer;
 use crate::notation::{Interval, Name};
 
 /// A set is not updated during its first second; a little more for the tick itself.
@@ -30,7 +31,9 @@ const MOST_STEPS_TO_CALM: usize = 100;
 /// A producer that still runs on a former owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Leaving {
-    since_us: u64,
+    pub(super) since_us: u64,
+    /// The number of the plan by which a leader has told the others of it.
+    pub(super) plan: Option<u64>,
     /// It was planned, and is told; a stray is not.
     planned: bool,
     /// The owner has taken over: it is to be stopped. It stays on the list until it is, so that a stop that
@@ -40,12 +43,18 @@ pub(super) struct Leaving {
 
 impl Leaving {
     pub(super) fn since(now: Now, planned: bool) -> Leaving {
-        Leaving { since_us: now.mono_us, planned, taken_over: false }
+        Leaving { since_us: now.mono_us, plan: None, planned, taken_over: false }
+    }
+
+    /// One that a leader has told of.
+    pub(super) fn as_planned(now: Now, number: u64) -> Leaving {
+        Leaving { plan: Some(number), ..Leaving::since(now, false) }
     }
 
     /// Another owner has to take over first.
     pub(super) fn wait_anew(&mut self, now: Now) {
         self.since_us = now.mono_us;
+        self.plan = None;
         self.taken_over = false;
     }
 }
@@ -127,13 +136,13 @@ impl Conductor {
         now: Now,
     ) -> Verdict {
         let Some(source) = self.daemons.get(from).filter(|daemon| daemon.is_up()) else { return Verdict::Gone };
-        let Some(found) = source.observed.producers.get(producer).filter(|found| found.state.is_started()) else {
+        if !source.runs(producer) {
             return Verdict::Gone;
-        };
+        }
         if leaving.taken_over {
             return Verdict::Stopping;
         }
-        let Some(readiness) = source.readiness.get(producer).filter(|seen| seen.seen_us >= leaving.since_us) else {
+        let Some(readiness) = source.readiness_for(producer, leaving) else {
             // Counts of producers do not tell that sets became ready: what is known may be old, and is asked for.
             return Verdict::Wait(now.mono_us + PATIENCE_US);
         };
@@ -141,7 +150,7 @@ impl Conductor {
             // Nothing is collected here, so there is nothing to lose.
             return Verdict::Stop;
         }
-        match self.taken_over_since(producer, found, owner) {
+        match self.taken_over_since(producer, source, owner, leaving) {
             Some(since_us) => {
                 let updated_us = since_us + FIRST_UPDATE_US.max(2 * slowest_interval_us(&config.updaters));
                 let earliest_us = updated_us.max(now.mono_us);
@@ -154,11 +163,13 @@ impl Conductor {
     }
 
     /// Since when every set that is ready on the former owner has been so on the new one.
-    fn taken_over_since(&self, producer: &Name, former: &ObservedProducer, owner: &Name) -> Option<u64> {
+    fn taken_over_since(&self, producer: &Name, former: &DaemonState, owner: &Name, leaving: &Leaving) -> Option<u64> {
         let owner = self.daemons.get(owner).filter(|daemon| daemon.is_up())?;
-        let ready: BTreeSet<&str> = owner.observed.producers.get(producer)?.ready_sets().collect();
-        let readiness = owner.readiness.get(producer)?;
-        former.ready_sets().all(|set| ready.contains(set)).then_some(readiness.since_us)
+        let readiness = match owner.hearing {
+            Hearing::Directly => owner.readiness.get(producer)?,
+            _ => owner.readiness_for(producer, leaving)?,
+        };
+        former.ready_sets(producer).is_subset(&owner.ready_sets(producer)).then_some(readiness.since_us)
     }
 
     /// How long until sets of a daemon may be deleted: until the updaters that fetch them, on this level and all
@@ -181,11 +192,7 @@ impl Conductor {
     /// The sets of some producers, as their aggregator showed them last.
     pub(super) fn sets_on(&self, aggregator: &Name, producers: &[Name]) -> BTreeSet<String> {
         let Some(daemon) = self.daemons.get(aggregator) else { return BTreeSet::new() };
-        producers
-            .iter()
-            .filter_map(|producer| daemon.observed.producers.get(producer))
-            .flat_map(|producer| producer.sets.iter().map(|set| set.instance.clone()))
-            .collect()
+        producers.iter().flat_map(|producer| daemon.offered_sets(producer)).collect()
     }
 }
 

@@ -26,8 +26,14 @@ struct Stage {
     notices: Vec<Notice>,
 }
 
+/// The cluster of a reference case.
+pub(super) fn reference_cluster(case: &str) -> Cluster {
+    let path = format!("{}/tests/fixtures/reference/{case}/input.yaml", env!("CARGO_MANIFEST_DIR"));
+    spec::read_cluster(&path, &std::fs::read_to_string(&path).unwrap()).0.unwrap()
+}
+
 /// The producer of one sampler, as an aggregator shows it that has started it or not.
-fn collected(sampler: usize, runs: bool, sets: Vec<ObservedProducerSet>) -> ObservedProducer {
+pub(super) fn collected(sampler: usize, runs: bool, sets: Vec<ObservedProducerSet>) -> ObservedProducer {
     ObservedProducer {
         host: format!("node-{sampler}"),
         port: 10002,
@@ -45,8 +51,7 @@ fn collected(sampler: usize, runs: bool, sets: Vec<ObservedProducerSet>) -> Obse
 
 impl Stage {
     fn new() -> Stage {
-        let path = format!("{}/tests/fixtures/reference/basic-current/input.yaml", env!("CARGO_MANIFEST_DIR"));
-        let (cluster, _) = spec::read_cluster(&path, &std::fs::read_to_string(&path).unwrap());
+        let cluster = reference_cluster("basic-current");
         let mut stage = Stage {
             conductor: Conductor::new(Settings::default()),
             now_us: SECOND_US,
@@ -56,7 +61,7 @@ impl Stage {
             sent: Vec::new(),
             notices: Vec::new(),
         };
-        stage.happen(Event::Configured(Arc::new(cluster.unwrap())));
+        stage.happen(Event::Configured(Arc::new(cluster)));
         stage
     }
 
@@ -172,7 +177,7 @@ impl Stage {
     }
 }
 
-fn set(lines: &[&str]) -> BTreeSet<String> {
+pub(super) fn lines(lines: &[&str]) -> BTreeSet<String> {
     lines.iter().map(|line| (*line).to_owned()).collect()
 }
 
@@ -181,7 +186,7 @@ fn the_first_placement_waits_for_every_aggregator_and_starts_the_home_blocks() {
     let mut stage = Stage::new();
     stage.up("l1-agg-1");
     stage.up("l1-agg-2");
-    assert_eq!(stage.take_sent(), set(&[]), "the third may be collecting already");
+    assert_eq!(stage.take_sent(), lines(&[]), "the third may be collecting already");
     stage.up("l1-agg-3");
     let blocks = ["1 1", "1 2", "1 3", "2 4", "2 5", "2 6", "3 7", "3 8"].map(|block| format!("start l1-agg-{block}"));
     assert_eq!(stage.take_sent(), blocks.into());
@@ -192,7 +197,7 @@ fn an_aggregator_that_neither_answers_nor_refuses_is_not_waited_for_for_ever() {
     let mut stage = Stage::new();
     stage.up("l1-agg-1");
     stage.pass(2 * SECOND_US);
-    assert_eq!(stage.take_sent(), set(&[]));
+    assert_eq!(stage.take_sent(), lines(&[]));
     stage.pass(2 * SECOND_US);
     assert_eq!(stage.take_sent().len(), 8);
 }
@@ -201,7 +206,7 @@ fn an_aggregator_that_neither_answers_nor_refuses_is_not_waited_for_for_ever() {
 fn what_a_lost_aggregator_collected_is_started_on_the_others_at_once_and_nothing_is_stopped() {
     let mut stage = Stage::settled();
     stage.kill("l1-agg-1");
-    assert_eq!(stage.take_sent(), set(&["start l1-agg-2 1", "start l1-agg-3 2", "start l1-agg-3 3"]));
+    assert_eq!(stage.take_sent(), lines(&["start l1-agg-2 1", "start l1-agg-3 2", "start l1-agg-3 3"]));
 }
 
 #[test]
@@ -214,29 +219,29 @@ fn an_aggregator_that_returns_has_to_stay_and_be_ready_before_the_others_stop() 
 
     stage.up("l1-agg-1");
     stage.pass(4 * SECOND_US);
-    assert_eq!(stage.take_sent(), set(&[]), "it may fall again");
+    assert_eq!(stage.take_sent(), lines(&[]), "it may fall again");
     stage.pass(2 * SECOND_US);
-    assert_eq!(stage.take_sent(), set(&["start l1-agg-1 1", "start l1-agg-1 2", "start l1-agg-1 3"]));
+    assert_eq!(stage.take_sent(), lines(&["start l1-agg-1 1", "start l1-agg-1 2", "start l1-agg-1 3"]));
     stage.pass(5 * SECOND_US);
-    assert_eq!(stage.take_sent(), set(&[]), "it is not ready");
+    assert_eq!(stage.take_sent(), lines(&[]), "it is not ready");
     stage.all_ready();
     stage.pass(SECOND_US);
-    assert_eq!(stage.take_sent(), set(&[]), "its sets have not been updated");
+    assert_eq!(stage.take_sent(), lines(&[]), "its sets have not been updated");
     stage.pass(3 * SECOND_US);
-    assert_eq!(stage.take_sent(), set(&["stop l1-agg-2 1", "stop l1-agg-3 2", "stop l1-agg-3 3"]));
+    assert_eq!(stage.take_sent(), lines(&["stop l1-agg-2 1", "stop l1-agg-3 2", "stop l1-agg-3 3"]));
 }
 
 #[test]
 fn an_aggregator_that_wakes_is_stopped_only_when_the_new_owner_is_ready() {
     let mut stage = Stage::settled();
     stage.down("l1-agg-3", DownReason::Silent("no answer".into()));
-    assert_eq!(stage.take_sent(), set(&["start l1-agg-1 7", "start l1-agg-2 8"]));
+    assert_eq!(stage.take_sent(), lines(&["start l1-agg-1 7", "start l1-agg-2 8"]));
     stage.up("l1-agg-3");
     stage.pass(SECOND_US);
-    assert_eq!(stage.take_sent(), set(&[]), "nobody else collects yet");
+    assert_eq!(stage.take_sent(), lines(&[]), "nobody else collects yet");
     stage.all_ready();
     stage.pass(7 * SECOND_US / 2);
-    assert_eq!(stage.take_sent(), set(&["stop l1-agg-3 7", "stop l1-agg-3 8"]));
+    assert_eq!(stage.take_sent(), lines(&["stop l1-agg-3 7", "stop l1-agg-3 8"]));
 }
 
 #[test]
@@ -254,12 +259,12 @@ fn a_set_that_is_never_ready_neither_hinders_a_move_nor_lets_it_lose_the_others(
     stage.pass(6 * SECOND_US);
     stage.sent.clear();
     stage.pass(5 * SECOND_US);
-    assert_eq!(stage.take_sent(), set(&[]), "the former owners collect");
+    assert_eq!(stage.take_sent(), lines(&[]), "the former owners collect");
     for ((_, _), sets) in stage.started.iter_mut().filter(|((on, _), _)| on == "l1-agg-3") {
         *sets = vec![("meminfo", true), ("not-covered", false)];
     }
     stage.pass(4 * SECOND_US);
-    assert_eq!(stage.take_sent(), set(&["stop l1-agg-1 7", "stop l1-agg-2 8"]));
+    assert_eq!(stage.take_sent(), lines(&["stop l1-agg-1 7", "stop l1-agg-2 8"]));
 }
 
 #[test]
@@ -280,7 +285,7 @@ fn a_new_maestro_leaves_a_placement_that_is_good_enough_as_it_finds_it() {
     second.up("l1-agg-2");
     second.up("l1-agg-3");
     second.pass(30 * SECOND_US);
-    assert_eq!(second.take_sent(), set(&[]));
+    assert_eq!(second.take_sent(), lines(&[]));
 }
 
 #[test]
@@ -320,7 +325,7 @@ fn what_a_former_connection_said_is_ignored() {
     let daemon = Name::from("l1-agg-2");
     stage.happen(Event::Observed { daemon: daemon.clone(), session: old, observed: nothing.clone() });
     stage.happen(Event::Done { daemon, session: old, outcomes: Vec::new(), observed: nothing });
-    assert_eq!(stage.take_sent(), set(&[]));
+    assert_eq!(stage.take_sent(), lines(&[]));
 }
 
 #[test]
@@ -350,8 +355,7 @@ fn push_updaters_are_kept_from_the_line_that_dies_of_them() {
 
 #[test]
 fn a_restart_stops_nothing_where_a_subscription_makes_starts_wait() {
-    let path = format!("{}/tests/fixtures/reference/readme/input.yaml", env!("CARGO_MANIFEST_DIR"));
-    let cluster = spec::read_cluster(&path, &std::fs::read_to_string(&path).unwrap()).0.unwrap();
+    let cluster = reference_cluster("readme");
     assert!(cluster.groups.values().any(|group| !group.subscriptions.is_empty()));
     let mut conductor = Conductor::new(Settings::default());
     let now = Now { mono_us: SECOND_US, wall_us: SECOND_US };
@@ -379,11 +383,10 @@ fn a_restart_stops_nothing_where_a_subscription_makes_starts_wait() {
 
 /// What the operator is told when a sampler has counted a command that was not ours.
 fn told_of_a_foreign_command(case: &str) -> usize {
-    let path = format!("{}/tests/fixtures/reference/{case}/input.yaml", env!("CARGO_MANIFEST_DIR"));
-    let (cluster, _) = spec::read_cluster(&path, &std::fs::read_to_string(&path).unwrap());
+    let cluster = reference_cluster(case);
     let mut conductor = Conductor::new(Settings::default());
     let now = Now { mono_us: SECOND_US, wall_us: SECOND_US };
-    conductor.handle(Event::Configured(Arc::new(cluster.unwrap())), now);
+    conductor.handle(Event::Configured(Arc::new(cluster)), now);
     let daemon = Name::from("sampler-1");
     let counted = |cfg_cntr| Observed { cfg_cntr: Some(cfg_cntr), ..Observed::default() };
     let (numbering, pid, session) = (Numbering::V45, Some(7), 1);
