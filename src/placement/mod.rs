@@ -7,7 +7,9 @@ mod advertised;
 mod ownership;
 mod producers;
 pub mod sets;
+mod standby;
 
 pub use advertised::place_advertised;
 pub use ownership::Ownership;
-pub use producers::{home_blocks, place_producers};
+pub use producers::{home_blocks, place_on_standbys, place_producers};
+pub use standby::place_standbys;

@@ -13,18 +13,15 @@ use crate::notation::Name;
 /// The home of each producer: contiguous blocks in the order given, earlier aggregators one larger.
 #[must_use]
 pub fn home_blocks(producers: &[Name], aggregators: &[Name]) -> BTreeMap<Name, Name> {
-    if aggregators.is_empty() {
-        return BTreeMap::new();
-    }
-    let (size, larger) = (producers.len() / aggregators.len(), producers.len() % aggregators.len());
-    let mut rest = producers;
-    let mut homes = BTreeMap::new();
-    for (index, aggregator) in aggregators.iter().enumerate() {
-        let (block, after) = rest.split_at(size + usize::from(index < larger));
-        rest = after;
-        homes.extend(block.iter().map(|producer| (producer.clone(), aggregator.clone())));
-    }
-    homes
+    let homes = home_numbers(producers.len(), aggregators.len());
+    producers.iter().zip(homes).map(|(producer, home)| (producer.clone(), aggregators[home].clone())).collect()
+}
+
+/// The home of each producer, by number; nobody has one where there is no aggregator.
+fn home_numbers(producers: usize, aggregators: usize) -> impl Iterator<Item = usize> {
+    let size = producers.checked_div(aggregators).unwrap_or(0);
+    let larger = producers.checked_rem(aggregators).unwrap_or(0);
+    (0..aggregators).flat_map(move |number| std::iter::repeat_n(number, size + usize::from(number < larger)))
 }
 
 /// The owner of each producer when only the aggregators in `usable` may collect.
@@ -38,62 +35,116 @@ pub fn place_producers(
     usable: &BTreeSet<Name>,
     current: &BTreeMap<Name, Name>,
 ) -> BTreeMap<Name, Name> {
-    let usable: Vec<&Name> = aggregators.iter().filter(|aggregator| usable.contains(*aggregator)).collect();
-    if usable.is_empty() {
-        let known = |producer: &&Name| current.contains_key(*producer);
-        return producers.iter().filter(known).map(|producer| (producer.clone(), current[producer].clone())).collect();
+    place_on_standbys(producers, aggregators, usable, current, &BTreeMap::new())
+}
+
+/// As [`place_producers`], where a producer that has to go elsewhere goes to its aggregator in `standbys` as far as the
+/// balance allows.
+#[must_use]
+pub fn place_on_standbys(
+    producers: &[Name],
+    aggregators: &[Name],
+    usable: &BTreeSet<Name>,
+    current: &BTreeMap<Name, Name>,
+    standbys: &BTreeMap<Name, Name>,
+) -> BTreeMap<Name, Name> {
+    let table = Table::of(producers, aggregators, current, standbys);
+    let usable: Vec<bool> = aggregators.iter().map(|aggregator| usable.contains(aggregator)).collect();
+    match table.place(&usable) {
+        Some(owners) => {
+            let names = producers.iter().zip(owners);
+            names.map(|(producer, owner)| (producer.clone(), aggregators[owner].clone())).collect()
+        }
+        None => {
+            let known = |producer: &&Name| current.contains_key(*producer);
+            producers.iter().filter(known).map(|producer| (producer.clone(), current[producer].clone())).collect()
+        }
+    }
+}
+
+/// A group by numbers, so that what follows from many losses is found in little time: producers and aggregators in
+/// their order.
+pub(super) struct Table {
+    aggregators: usize,
+    /// The home of each producer.
+    homes: Vec<usize>,
+    /// Who owns each producer, where somebody of the group does.
+    pub(super) owners: Vec<Option<usize>>,
+    /// Where each producer stands by.
+    standbys: Vec<Option<usize>>,
+}
+
+impl Table {
+    pub(super) fn of(
+        producers: &[Name],
+        aggregators: &[Name],
+        owners: &BTreeMap<Name, Name>,
+        standbys: &BTreeMap<Name, Name>,
+    ) -> Table {
+        let numbers: BTreeMap<&Name, usize> =
+            aggregators.iter().enumerate().map(|(index, name)| (name, index)).collect();
+        let number_in = |placed: &BTreeMap<Name, Name>, producer: &Name| {
+            placed.get(producer).and_then(|aggregator| numbers.get(aggregator).copied())
+        };
+        Table {
+            aggregators: aggregators.len(),
+            homes: home_numbers(producers.len(), aggregators.len()).collect(),
+            owners: producers.iter().map(|producer| number_in(owners, producer)).collect(),
+            standbys: producers.iter().map(|producer| number_in(standbys, producer)).collect(),
+        }
     }
 
-    let homes = home_blocks(producers, aggregators);
-    let mut held: BTreeMap<&Name, usize> = usable.iter().map(|aggregator| (*aggregator, 0)).collect();
-    let mut placement = BTreeMap::new();
-    let mut guests = Vec::new();
-    for producer in producers {
-        let home = &homes[producer];
-        match held.get_mut(home) {
-            Some(count) => {
-                *count += 1;
-                placement.insert(producer.clone(), home.clone());
+    /// The owner of each producer when only some aggregators may collect; `None` where none may.
+    pub(super) fn place(&self, usable: &[bool]) -> Option<Vec<usize>> {
+        let usable_numbers: Vec<usize> = (0..self.aggregators).filter(|number| usable[*number]).collect();
+        let first = *usable_numbers.first()?;
+        let mut held = vec![0; self.aggregators];
+        for home in self.homes.iter().filter(|home| usable[**home]) {
+            held[*home] += 1;
+        }
+        let is_guest = |producer: &usize| !usable[self.homes[*producer]];
+        let host = |producer: usize| self.owners[producer].filter(|owner| usable[*owner]);
+
+        // The larger shares go to those who hold most already, so that the fewest guests move.
+        let mut wish = held.clone();
+        for owner in (0..self.homes.len()).filter(is_guest).filter_map(host) {
+            wish[owner] += 1;
+        }
+        let share = self.homes.len() / usable_numbers.len();
+        let larger = self.homes.len() % usable_numbers.len();
+        let mut by_wish = usable_numbers.clone();
+        by_wish.sort_by_key(|aggregator| std::cmp::Reverse(wish[*aggregator]));
+        let mut quota = vec![0; self.aggregators];
+        for (rank, aggregator) in by_wish.into_iter().enumerate() {
+            quota[aggregator] = share + usize::from(rank < larger);
+        }
+
+        let mut placement = self.homes.clone();
+        let mut settle = |guests: Vec<usize>, wanted: &dyn Fn(usize) -> Option<usize>| {
+            let mut homeless = Vec::new();
+            for guest in guests {
+                match wanted(guest).filter(|aggregator| held[*aggregator] < quota[*aggregator]) {
+                    Some(aggregator) => {
+                        held[aggregator] += 1;
+                        placement[guest] = aggregator;
+                    }
+                    None => homeless.push(guest),
+                }
             }
-            None => guests.push(producer),
+            homeless
+        };
+        let standby = |guest: usize| self.standbys[guest].filter(|standby| usable[*standby]);
+        let homeless = settle((0..self.homes.len()).filter(is_guest).collect(), &host);
+        let homeless = settle(homeless, &standby);
+        let mut free = usable_numbers.iter().flat_map(|aggregator| {
+            std::iter::repeat_n(*aggregator, quota[*aggregator].saturating_sub(held[*aggregator]))
+        });
+        for guest in homeless {
+            // Homes hold at most their quota, so there is room for every guest; the fallback only keeps this total.
+            placement[guest] = free.next().unwrap_or(first);
         }
+        Some(placement)
     }
-
-    // The larger shares go to those who hold most already, so that the fewest guests move.
-    let mut wish = held.clone();
-    for guest in &guests {
-        if let Some(count) = current.get(*guest).and_then(|owner| wish.get_mut(owner)) {
-            *count += 1;
-        }
-    }
-    let (share, larger) = (producers.len() / usable.len(), producers.len() % usable.len());
-    let mut by_wish = usable.clone();
-    by_wish.sort_by_key(|aggregator| std::cmp::Reverse(wish[*aggregator]));
-    let quota: BTreeMap<&Name, usize> = by_wish
-        .iter()
-        .enumerate()
-        .map(|(rank, aggregator)| (*aggregator, share + usize::from(rank < larger)))
-        .collect();
-
-    let mut homeless = Vec::new();
-    for guest in guests {
-        match current.get(guest).and_then(|owner| held.get_key_value(owner)).map(|(owner, count)| (*owner, *count)) {
-            Some((owner, count)) if count < quota[owner] => {
-                held.insert(owner, count + 1);
-                placement.insert(guest.clone(), owner.clone());
-            }
-            _ => homeless.push(guest),
-        }
-    }
-    let mut free = usable
-        .iter()
-        .flat_map(|aggregator| std::iter::repeat_n(*aggregator, quota[*aggregator].saturating_sub(held[*aggregator])));
-    for guest in homeless {
-        // Homes hold at most their quota, so there is room for every guest; the fallback only keeps this total.
-        let owner = free.next().unwrap_or(usable[0]);
-        placement.insert(guest.clone(), owner.clone());
-    }
-    placement
 }
 
 #[cfg(test)]
@@ -143,9 +194,14 @@ mod tests {
             producers in 0usize..60,
             aggregators in 1usize..7,
             faults in proptest::collection::vec((0usize..7, any::<bool>()), 0..25),
+            standing_by in proptest::collection::vec(0usize..7, 60),
         ) {
             let (producers, aggregators) = (names("p", producers), names("a", aggregators));
             let homes = home_blocks(&producers, &aggregators);
+            // Wherever producers stand by, even at their owner.
+            let standby = |index: usize| aggregators[index % aggregators.len()].clone();
+            let standbys: BTreeMap<Name, Name> =
+                producers.iter().cloned().zip(standing_by.into_iter().map(standby)).collect();
             let mut usable: BTreeSet<Name> = aggregators.iter().cloned().collect();
             let mut current = place_producers(&producers, &aggregators, &usable, &BTreeMap::new());
             prop_assert_eq!(&current, &homes);
@@ -154,7 +210,7 @@ mod tests {
                 let name = aggregators[index % aggregators.len()].clone();
                 let lost = !up && usable.remove(&name);
                 let returned = up && usable.insert(name.clone());
-                let next = place_producers(&producers, &aggregators, &usable, &current);
+                let next = place_on_standbys(&producers, &aggregators, &usable, &current, &standbys);
                 prop_assert_eq!(next.len(), producers.len());
                 if usable.is_empty() {
                     prop_assert_eq!(&next, &current);
@@ -176,11 +232,11 @@ mod tests {
                         prop_assert_ne!(before, &homes[producer]);
                     }
                 }
-                prop_assert_eq!(&place_producers(&producers, &aggregators, &usable, &next), &next);
+                prop_assert_eq!(&place_on_standbys(&producers, &aggregators, &usable, &next, &standbys), &next);
                 current = next;
             }
             usable.extend(aggregators.iter().cloned());
-            prop_assert_eq!(place_producers(&producers, &aggregators, &usable, &current), homes);
+            prop_assert_eq!(place_on_standbys(&producers, &aggregators, &usable, &current, &standbys), homes);
         }
     }
 }
