@@ -22,6 +22,8 @@ mod invariants;
 mod scenarios;
 #[path = "conductor_simulation/seeds.rs"]
 mod seeds;
+#[path = "conductor_simulation/standby.rs"]
+mod standby;
 #[path = "conductor_simulation/subscriptions.rs"]
 mod subscriptions;
 #[path = "ldmsd_sim/virtual_cluster.rs"]

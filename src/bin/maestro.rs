@@ -54,6 +54,11 @@ struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     return_delay: Duration,
 
+    /// Keep each producer connected on the aggregator that would take it over: a loss then costs fewer samples, and each
+    /// sampler carries a second connection
+    #[arg(long)]
+    standby: bool,
+
     /// Start the aggregators whose host is this machine, and start again those that end; they stay when maestro stops
     #[arg(long)]
     start_aggregators: bool,
@@ -156,6 +161,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let settings = conductor::Settings {
         settle_us: micros(agents.probe_deadline),
         return_delay_us: micros(arguments.return_delay),
+        standby: arguments.standby,
     };
     let configurations = match keeping {
         Some((directory, program)) => starting_aggregators(configurations, directory, program),

@@ -260,6 +260,7 @@ impl Conductor {
             groups: cluster.groups.len(),
             producers: cluster.groups.values().map(|group| group.producers.len()).sum(),
         });
+        self.tell_of_missing_standbys(&cluster);
         self.dirty_daemons.extend(self.daemons.keys().cloned());
         self.dirty_groups.extend(self.groups.keys().cloned());
         self.cluster = cluster;

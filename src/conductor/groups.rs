@@ -10,12 +10,13 @@ use super::daemons::Health;
 use super::event::DownReason;
 use super::notice::Notice;
 use super::plan::GroupPlan;
+use super::standby::Standbys;
 use super::takeover::Leaving;
 use super::{Conductor, Now, Timer};
 use crate::cluster::{AggregatorGroup, Producer};
 use crate::desired::{Advertising, Roles, Run};
 use crate::notation::Name;
-use crate::placement::{Ownership, home_blocks, place_producers};
+use crate::placement::{Ownership, home_blocks, place_on_standbys};
 
 /// Producers of a group that are handed over at the same time, at most.
 const HANDED_OVER_AT_ONCE: usize = 500;
@@ -29,6 +30,8 @@ pub(super) struct GroupState {
     pub(super) owners: BTreeMap<Name, Ownership>,
     /// Producers that still run on a former owner: producer and former owner.
     pub(super) leaving: BTreeMap<(Name, Name), Leaving>,
+    /// Where producers stand by.
+    pub(super) standbys: Standbys,
     /// Producers that could not be moved, and until when they stay where they are.
     pub(super) pinned: BTreeMap<Name, u64>,
     /// Producers that have advertised themselves, and since when they have been seen.
@@ -48,6 +51,7 @@ pub(super) struct GroupState {
 struct Snapshot {
     owners: BTreeMap<Name, Ownership>,
     leaving: BTreeMap<(Name, Name), Leaving>,
+    standbys: BTreeMap<Name, Name>,
 }
 
 impl GroupState {
@@ -55,6 +59,7 @@ impl GroupState {
         GroupState {
             owners: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            standbys: Standbys::default(),
             pinned: BTreeMap::new(),
             advertised: BTreeMap::new(),
             lost: Vec::new(),
@@ -161,6 +166,8 @@ impl Conductor {
             roles.as_they_are.extend(config.producers.keys().cloned());
         }
         self.late_services.hold_back(name, &mut roles);
+        roles.standbys = self.standing_by(name, state);
+        roles.collected = self.collected(name, config, state);
         let advertised = state.advertised.keys().map(|producer| (producer.clone(), roles.run_of(producer)));
         roles.advertised = advertised.collect();
         for (producer, run) in &mut roles.advertised {
@@ -193,6 +200,7 @@ impl Conductor {
         self.find_strays(name, config, now);
         self.follow_survivors(name);
         self.assign(name, config, now);
+        self.plan_standbys(name, config);
         self.review_takeovers(name, config, now);
         if self.snapshot(name) != before {
             if let Some(state) = self.groups.get_mut(name) {
@@ -210,7 +218,11 @@ impl Conductor {
 
     fn snapshot(&self, name: &Name) -> Option<Snapshot> {
         let state = self.groups.get(name)?;
-        Some(Snapshot { owners: state.owners.clone(), leaving: state.leaving.clone() })
+        Some(Snapshot {
+            owners: state.owners.clone(),
+            leaving: state.leaving.clone(),
+            standbys: state.standbys.on().clone(),
+        })
     }
 
     pub(super) fn health(&self, aggregator: &Name) -> Health {
@@ -260,15 +272,22 @@ impl Conductor {
         let names: Vec<Name> = config.producers.keys().cloned().collect();
         let homes = home_blocks(&names, &config.aggregators);
         let mut owners = BTreeMap::new();
+        let mut standbys = BTreeMap::new();
         for producer in &names {
             let running: Vec<&Name> = config.aggregators.iter().filter(|a| self.runs(a, producer)).collect();
-            let at_home = running.iter().find(|aggregator| homes.get(producer) == Some(aggregator));
-            if let Some(owner) = at_home.or(running.first()) {
+            let collecting = self.collecting(producer, running.clone());
+            let at_home = collecting.iter().find(|aggregator| homes.get(producer) == Some(aggregator));
+            if let Some(owner) = at_home.or(collecting.first()) {
                 owners.insert(producer.clone(), Ownership::Whole((*owner).clone()));
+            }
+            let idle = running.into_iter().find(|aggregator| !collecting.contains(aggregator));
+            if let Some(standby) = idle.filter(|_| self.keeps_standbys(config)) {
+                standbys.insert(producer.clone(), standby.clone());
             }
         }
         if let Some(state) = self.groups.get_mut(name) {
             state.owners = owners;
+            state.standbys = Standbys::adopted(standbys);
         }
     }
 
@@ -284,9 +303,11 @@ impl Conductor {
         let mut strays = Vec::new();
         for aggregator in &config.aggregators {
             let Some(daemon) = self.daemons.get(aggregator).filter(|daemon| daemon.is_up()) else { continue };
-            let elsewhere =
-                |producer: &&Name| state.owners.get(*producer).is_some_and(|owner| !owner.includes(aggregator));
-            strays.extend(daemon.running().filter(elsewhere).map(|producer| (producer.clone(), aggregator.clone())));
+            let is_stray = |producer: &&Name| {
+                let elsewhere = state.owners.get(*producer).is_some_and(|owner| !owner.includes(aggregator));
+                elsewhere && !self.stands_by(producer, aggregator, state)
+            };
+            strays.extend(daemon.running().filter(is_stray).map(|producer| (producer.clone(), aggregator.clone())));
         }
         if let Some(state) = self.groups.get_mut(name) {
             for stray in strays {
@@ -316,7 +337,7 @@ impl Conductor {
         }
     }
 
-    fn usable(&self, config: &AggregatorGroup) -> BTreeSet<Name> {
+    pub(super) fn usable(&self, config: &AggregatorGroup) -> BTreeSet<Name> {
         let up = |aggregator: &&Name| self.health(aggregator) == Health::Up;
         let trusted = |aggregator: &&Name| self.daemons.get(*aggregator).is_some_and(|state| state.trusted);
         let trusted: BTreeSet<Name> = config.aggregators.iter().filter(up).filter(trusted).cloned().collect();
@@ -327,7 +348,8 @@ impl Conductor {
         let usable = self.usable(config);
         let producers: Vec<Name> = config.producers.keys().cloned().collect();
         let Some(state) = self.groups.get(name) else { return };
-        let mut target = place_producers(&producers, &config.aggregators, &usable, &state.whole_owners());
+        let mut target =
+            place_on_standbys(&producers, &config.aggregators, &usable, &state.whole_owners(), state.standbys.on());
         let advertised = self.place_advertised(state, &usable, &target, now);
         target.extend(advertised);
         let mut lost_to: BTreeMap<(Name, Name), Vec<Name>> = BTreeMap::new();

@@ -9,6 +9,7 @@
 //! - `groups`: who owns which producer, and who must keep running it until its new owner is ready.
 //! - `advertised`: producers that nobody configured, because they announce themselves.
 //! - `takeover`: the conditions under which a producer may be stopped on its former aggregator.
+//! - `standby`: where producers are connected for the case that their owner is lost.
 //! - `boosts`: the temporary fast updaters that shorten the hole after a move.
 //! - `late_services`: producers that connected before what they subscribe to could be had.
 //! - `council`: several instances, of whom one decides; `standing`, `report` and `plan` are what they know of each other.
@@ -29,6 +30,7 @@ mod plan;
 mod reconcile;
 mod report;
 mod shown;
+mod standby;
 mod standing;
 mod takeover;
 #[cfg(test)]
@@ -64,11 +66,13 @@ pub struct Settings {
     pub settle_us: u64,
     /// How long a returned aggregator must stay up before it gets work back.
     pub return_delay_us: u64,
+    /// Whether each producer is kept connected on the aggregator that would take it over.
+    pub standby: bool,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { settle_us: 3_000_000, return_delay_us: 5_000_000 }
+        Settings { settle_us: 3_000_000, return_delay_us: 5_000_000, standby: false }
     }
 }
 

@@ -84,6 +84,11 @@ pub enum Notice {
         /// The daemon.
         daemon: Name,
     },
+    /// A group keeps no producers standing by although that is wanted.
+    StandbyWithheld {
+        /// The group.
+        group: Name,
+    },
     /// Somebody else has changed a daemon.
     ChangedByAnother {
         /// The daemon.
@@ -156,6 +161,7 @@ impl Notice {
     pub fn severity(&self) -> Severity {
         match self {
             Notice::PushWithheld { .. }
+            | Notice::StandbyWithheld { .. }
             | Notice::AggregatorLost { .. }
             | Notice::NobodyLeft { .. }
             | Notice::DaemonDown { .. }
@@ -203,6 +209,9 @@ impl fmt::Display for Notice {
             }
             Notice::PushWithheld { daemon } => {
                 write!(f, "{daemon} gets no push updaters: its line of ldmsd dies of the first push; use mode pull")
+            }
+            Notice::StandbyWithheld { group } => {
+                write!(f, "{group} keeps no producers standing by: what it subscribes to would arrive twice")
             }
             Notice::ChangedByAnother { daemon } => {
                 write!(f, "somebody else has changed {daemon}: making sure that it is as configured")

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Now;
 use super::groups::GroupState;
+use super::standby::Standbys;
 use super::takeover::Leaving;
 use crate::cluster::AggregatorGroup;
 use crate::notation::{Name, NameSet};
@@ -21,6 +22,9 @@ pub struct GroupPlan {
     /// The producers that several aggregators collect, with the sets that each has.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub split: BTreeMap<Name, BTreeMap<Name, BTreeSet<String>>>,
+    /// By aggregator, the producers that stand by there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub standbys: BTreeMap<Name, NameSet>,
     /// The producers of the group that have advertised themselves.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub advertised: NameSet,
@@ -49,6 +53,9 @@ impl GroupPlan {
                     plan.split.insert(producer.clone(), shares.clone());
                 }
             }
+        }
+        for (producer, standby) in state.standbys.on() {
+            plan.standbys.entry(standby.clone()).or_default().insert(producer.clone());
         }
         for ((producer, from), leaving) in &state.leaving {
             let list = if leaving.taken_over { &mut plan.taken_over } else { &mut plan.leaving };
@@ -98,6 +105,9 @@ impl GroupState {
         let mut changes = PlanChanges { first: !self.is_placed(), ..PlanChanges::default() };
         self.placed_at_us.get_or_insert(now.mono_us);
         let owners_before = std::mem::replace(&mut self.owners, plan.ownerships(config));
+        let standbys =
+            plan.standbys.iter().flat_map(|(standby, names)| names.iter().map(|name| (name.clone(), standby.clone())));
+        self.standbys = Standbys::adopted(standbys.filter(|(name, _)| self.owners.contains_key(name)).collect());
         let leaving_before = std::mem::take(&mut self.leaving);
         let is_same_owner = |producer: &Name| owners_before.get(producer) == self.owners.get(producer);
         for (key, taken_over) in plan.leaving().filter(|((producer, _), _)| self.owners.contains_key(producer)) {

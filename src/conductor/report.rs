@@ -33,6 +33,9 @@ pub struct Report {
     /// The producers that it has started.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub started: NameSet,
+    /// Of these, the ones that it does not collect: they stand by there, or should not run there.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub idle: NameSet,
     /// The producers that have advertised themselves to it, whether it has started them or not.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub advertised: NameSet,
@@ -107,6 +110,7 @@ impl Conductor {
         };
         let Some(group) = group.filter(|_| state.is_up()) else { return Some(report) };
         report.started = state.running().cloned().collect();
+        report.idle = state.running().filter(|producer| state.is_idle(producer)).cloned().collect();
         report.advertised = state.advertised().cloned().collect();
         let ready = self.ready_of(name);
         if !ready.is_empty() {

@@ -23,6 +23,18 @@ impl DaemonState {
         }
     }
 
+    /// Whether it has started a producer and does not collect it: no updater, whoever made it, is for it.
+    pub(super) fn is_idle(&self, producer: &Name) -> bool {
+        match &self.told {
+            Some(report) => report.idle.contains(producer),
+            None => {
+                let is_listed = || self.observed.updaters.values().any(|updater| updater.producers.contains(producer));
+                let found = self.observed.producers.get(producer).filter(|found| found.state.is_started());
+                found.is_some_and(|found| found.ready_sets().next().is_none()) && !is_listed()
+            }
+        }
+    }
+
     /// The producers that have advertised themselves to it.
     pub(super) fn advertised(&self) -> impl Iterator<Item = &Name> {
         let told = self.told.iter().flat_map(|report| &report.advertised);

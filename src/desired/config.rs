@@ -124,6 +124,8 @@ pub struct AdvertiserWanted {
 pub enum Run {
     /// It is to be started.
     Started,
+    /// It is to be connected, and collected by no updater here: a takeover then finds it connected.
+    Standby,
     /// It is to be stopped.
     Stopped,
     /// It is left as it is: another aggregator takes over from this one, which must not stop before.
@@ -193,6 +195,11 @@ pub struct Roles {
     pub started: BTreeSet<Name>,
     /// Producers that ran here and are stopped only when another aggregator has taken over.
     pub as_they_are: BTreeSet<Name>,
+    /// Producers that stand by here.
+    pub standbys: BTreeSet<Name>,
+    /// The only producers that the updaters here are for; `None` for all that their expressions match. Where producers
+    /// run that are not to be collected, the updaters have to name the others.
+    pub collected: Option<BTreeSet<Name>>,
     /// What has left the configuration.
     pub retired: Retired,
     /// Producers that advertised themselves to the group, and whether they run here.
@@ -221,6 +228,8 @@ impl Roles {
             Run::Started
         } else if self.as_they_are.contains(producer) {
             Run::AsItIs
+        } else if self.standbys.contains(producer) {
+            Run::Standby
         } else {
             Run::Stopped
         }
@@ -279,7 +288,8 @@ pub(super) fn apart_from_producers(
             add_policy(cluster, policy, &mut config);
         }
         config.subscriptions.clone_from(&group.subscriptions);
-        config.updaters = group.updaters.iter().cloned().map(UpdaterWanted::from).collect();
+        let only = |updater: Updater| UpdaterWanted { only_producers: roles.collected.clone(), ..updater.into() };
+        config.updaters = group.updaters.iter().cloned().map(only).collect();
         if let Some(advertising) = &roles.advertising {
             config.listeners.clone_from(&group.listeners);
             if !advertising.starts_what_comes {

@@ -54,5 +54,6 @@ pub fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, n
     // A store plugin can only go when no policy uses it any more.
     plugins::remove_retired(config, observed, numbering, true, &mut changes);
     updaters::changes(config, observed, &going, &mut changes);
+    producers::start_standbys(config, observed, &going, &mut changes);
     changes
 }

@@ -85,7 +85,28 @@ pub(super) fn changes(
     }
     subscribe(config, observed, ledger, changes);
     // Started last: what is subscribed to is then settled when the connection is made.
-    for names in to_start.chunks(NAMES_IN_ONE) {
+    start(&to_start, changes);
+}
+
+/// Starts those that stand by: last of all, since nothing depends on it that is needed now. One that an updater lists
+/// would be collected, so it waits until none does.
+pub(super) fn start_standbys(
+    config: &DaemonConfig,
+    observed: &Observation,
+    going: &BTreeSet<&Name>,
+    changes: &mut Vec<Change>,
+) {
+    let standbys = config.producers.iter().filter(|(name, wanted)| wanted.run == Run::Standby && !going.contains(name));
+    let is_stopped =
+        |name: &Name| observed.producers.get(name).is_none_or(|found| found.state == ProducerState::Stopped);
+    let is_listed = |name: &Name| observed.updaters.values().any(|updater| updater.producers.contains(name));
+    let to_start: Vec<&Name> =
+        standbys.map(|(name, _)| name).filter(|name| is_stopped(name) && !is_listed(name)).collect();
+    start(&to_start, changes);
+}
+
+fn start(producers: &[&Name], changes: &mut Vec<Change>) {
+    for names in producers.chunks(NAMES_IN_ONE) {
         let expression = alternation(names.iter().map(|name| name.as_str()));
         let command = Command::new(Verb::PrdcrStartRegex).with(Attribute::Regex, expression);
         let subject = Subject::ProducersStarted(names[0].clone());

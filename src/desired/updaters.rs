@@ -26,6 +26,8 @@ pub(super) fn changes(
     going: &BTreeSet<&Name>,
     changes: &mut Vec<Change>,
 ) {
+    // After a loss each millisecond counts that a temporary one begins earlier.
+    start_boosts(config, observed, changes);
     let mut of_one_updater: BTreeMap<&Name, Vec<&UpdaterWanted>> = BTreeMap::new();
     for wanted in &config.updaters {
         of_one_updater.entry(&wanted.name).or_default().push(wanted);
@@ -38,7 +40,7 @@ pub(super) fn changes(
             changes.push(Change::visible(Subject::Updater(name.clone()), remove(name).into()));
         }
     }
-    boosts(config, observed, changes);
+    remove_boosts(config, observed, changes);
 }
 
 /// The parts in which an aggregator has an updater of the cluster: mostly one, which is the whole.
@@ -266,8 +268,7 @@ fn remove(name: &Name) -> [Step; 2] {
     [stop.into(), delete.into()]
 }
 
-/// Temporary updaters are wanted or they are leftovers; a maestro that died may have left some behind.
-fn boosts(config: &DaemonConfig, observed: &Observation, changes: &mut Vec<Change>) {
+fn start_boosts(config: &DaemonConfig, observed: &Observation, changes: &mut Vec<Change>) {
     for boost in &config.boosts {
         let steps: Vec<Step> = match observed.updaters.get(&boost.name) {
             None => start_boost(boost),
@@ -278,6 +279,10 @@ fn boosts(config: &DaemonConfig, observed: &Observation, changes: &mut Vec<Chang
         };
         changes.push(Change::visible(Subject::Boost(boost.name.clone()), steps));
     }
+}
+
+/// Temporary updaters are wanted or they are leftovers; a maestro that died may have left some behind.
+fn remove_boosts(config: &DaemonConfig, observed: &Observation, changes: &mut Vec<Change>) {
     for name in observed.updaters.keys().filter(|name| name.starts_with(BoostConfig::PREFIX)) {
         if !config.boosts.iter().any(|boost| boost.name == *name) {
             changes.push(Change::visible(Subject::Boost(name.clone()), remove(name).into()));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use maestro::cluster::AggregatorGroup;
 use maestro::conductor::Notice;
 use maestro::desired::{BoostConfig, Change, Subject};
-use maestro::ldmsd::observation::ObservedProducer;
+use maestro::ldmsd::observation::{ObservedProducer, ObservedUpdater};
 use maestro::ldmsd::status::PluginStatus;
 use maestro::ldmsd::{Observation, Verb, status};
 use maestro::notation::Name;
@@ -27,6 +27,19 @@ impl World {
     pub(crate) fn producers_on(&mut self, aggregator: &Name) -> BTreeMap<Name, ObservedProducer> {
         let text = self.ask(aggregator, Verb::PrdcrStatus);
         text.map(|text| Observation::producers_from(status::parse(&text).unwrap())).unwrap_or_default()
+    }
+
+    pub(crate) fn updaters_on(&mut self, aggregator: &Name) -> BTreeMap<Name, ObservedUpdater> {
+        let text = self.ask(aggregator, Verb::UpdtrStatus);
+        text.map(|text| Observation::updaters_from(status::parse(&text).unwrap(), Vec::new())).unwrap_or_default()
+    }
+
+    /// The producers that a daemon has started and that an updater there is for.
+    pub(crate) fn collected_on(&mut self, aggregator: &Name) -> BTreeSet<Name> {
+        let listed: BTreeSet<Name> =
+            self.updaters_on(aggregator).into_values().flat_map(|found| found.producers).collect();
+        let started = self.producers_on(aggregator).into_iter().filter(|(_, found)| found.state.is_started());
+        started.map(|(producer, _)| producer).filter(|producer| listed.contains(producer)).collect()
     }
 
     /// The plugin instances that a daemon has loaded.
@@ -97,9 +110,11 @@ impl World {
         }
         let Some((_, group)) = self.group_of(aggregator) else { return };
         let homes = self.homes(&group);
+        let collected = self.collected_on(aggregator);
         for producer in stops {
             let Some(home) = homes.get(producer) else { continue };
-            if self.is_outdated(aggregator, producer, &group) {
+            let only_stands_by = self.settings.standby && !collected.contains(producer);
+            if only_stands_by || self.is_outdated(aggregator, producer, &group) {
                 continue;
             }
             let now_us = self.now_us();
@@ -135,7 +150,7 @@ impl World {
         last_us.is_some_and(|last_us| now_us - last_us < 5 * SECOND_US / 2 + self.slowest_us())
     }
 
-    /// After a loss, the starts on the survivors are sent at once.
+    /// After a loss, the survivors begin to collect at once.
     pub(crate) fn expect_takeover(&mut self, lost: &Name, before: &BTreeMap<(Name, Name), Ownership>) {
         let taken: Vec<(Name, Name, Name)> = self
             .owners()
@@ -158,11 +173,9 @@ impl World {
         for (group, producer, to) in taken {
             let owner = owners.get(&(group.clone(), producer.clone()));
             let still = owner.is_some_and(|owner| owner.includes(to));
-            if still && self.is_well(to) && self.history.undisturbed_since(to, recently_us) {
-                let found = self.producers_on(to).remove(producer);
-                if !found.is_some_and(|found| found.state.is_started()) {
-                    self.violation(format!("{producer} was not started on {to} within 50 ms of the loss"));
-                }
+            let could = still && self.is_well(to) && self.history.undisturbed_since(to, recently_us);
+            if could && !self.collected_on(to).contains(producer) {
+                self.violation(format!("{producer} is not collected on {to} within 50 ms of the loss"));
             }
         }
     }
@@ -196,8 +209,7 @@ impl World {
         }
         let mut running = BTreeSet::new();
         for other in &others {
-            let started = self.producers_on(other).into_iter().filter(|(_, found)| found.state.is_started());
-            running.extend(started.map(|(producer, _)| producer));
+            running.extend(self.collected_on(other));
         }
         let missing: Vec<&Name> = config.producers.keys().filter(|producer| !running.contains(*producer)).collect();
         if !missing.is_empty() {
@@ -245,10 +257,16 @@ impl World {
 
     fn check_placement(&mut self, group: &AggregatorGroup, faults: &mut Vec<String>) {
         let homes = self.homes(group);
+        if self.keeps_standbys(group) {
+            self.check_standbys(group, faults);
+        }
         for aggregator in &group.aggregators {
             let producers = self.producers_on(aggregator);
             for (producer, found) in producers.iter().filter(|(_, found)| !found.is_advertised()) {
                 let at_home = homes.get(producer) == Some(aggregator);
+                if !at_home && self.keeps_standbys(group) {
+                    continue;
+                }
                 if found.state.is_started() != at_home {
                     let state = found.state;
                     faults.push(format!("{producer} on {aggregator} is {state:?}, at home {at_home}"));
@@ -293,8 +311,7 @@ impl World {
     }
 
     fn check_aggregator(&mut self, group: &AggregatorGroup, aggregator: &Name, faults: &mut Vec<String>) {
-        let text = self.ask(aggregator, Verb::UpdtrStatus).unwrap_or_default();
-        let updaters = Observation::updaters_from(status::parse(&text).unwrap(), Vec::new());
+        let updaters = self.updaters_on(aggregator);
         for (name, found) in &updaters {
             if name.starts_with(BoostConfig::PREFIX) || !found.running {
                 faults.push(format!("{aggregator} has a leftover: {name} {found:?}"));
@@ -305,7 +322,10 @@ impl World {
         }
         for updater in &group.updaters {
             let wanted_us = updater.interval.us().unwrap();
-            let producers: BTreeSet<Name> = group.producers.keys().cloned().collect();
+            let homes = self.homes(group);
+            let names_some = self.keeps_standbys(group);
+            let is_for = |producer: &&Name| !names_some || homes[*producer] == *aggregator;
+            let producers: BTreeSet<Name> = group.producers.keys().filter(is_for).cloned().collect();
             // Those that advertised themselves are in it as well.
             let listens = !group.listeners.is_empty();
             let covers = |found: &BTreeSet<Name>| *found == producers || (listens && found.is_superset(&producers));

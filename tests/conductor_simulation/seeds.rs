@@ -1,6 +1,7 @@
 //! Worlds with faults drawn from seeds.
 
 use std::num::NonZero;
+use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -34,13 +35,17 @@ const REGRESSIONS: [u64; 3] = [282, 410, 477];
 
 #[test]
 fn every_world_comes_to_rest_and_nothing_is_lost_on_the_way() {
-    let seeds = seeds();
+    try_all(&seeds(), live);
+}
+
+pub(crate) fn try_all(seeds: &[u64], live: impl Fn(u64) -> Vec<String> + Sync) {
     let begin = Instant::now();
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     let work = || {
         while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let failed = std::panic::catch_unwind(|| live(*seed)).unwrap_or_else(|_| vec!["a panic, see above".into()]);
+            let failed = std::panic::catch_unwind(AssertUnwindSafe(|| live(*seed)))
+                .unwrap_or_else(|_| vec!["a panic, see above".into()]);
             let mut failures = failures.lock().unwrap();
             if !failed.is_empty() {
                 let text = format!("{SEED}={seed} reproduces: {:#?}", &failed[..failed.len().min(MOST_SHOWN)]);
@@ -63,7 +68,7 @@ fn every_world_comes_to_rest_and_nothing_is_lost_on_the_way() {
 }
 
 /// `SEEDS` is a number, or a range as `5000..6000`.
-fn seeds() -> Vec<u64> {
+pub(crate) fn seeds() -> Vec<u64> {
     let number = |text: &str| text.trim().parse::<u64>().unwrap();
     if let Ok(seed) = std::env::var(SEED) {
         return vec![number(&seed)];
@@ -78,7 +83,7 @@ fn seeds() -> Vec<u64> {
     REGRESSIONS.into_iter().chain(range).collect()
 }
 
-fn world(seed: u64) -> World {
+pub(crate) fn world(seed: u64) -> World {
     let imitation = [Imitation::Main, Imitation::V45, Imitation::V44][seed as usize % 3];
     let cluster = match seed / 3 % 16 {
         0..5 => fixture("basic-current"),
@@ -92,7 +97,10 @@ fn world(seed: u64) -> World {
 
 /// Runs the world of a seed; gives what went wrong.
 fn live(seed: u64) -> Vec<String> {
-    let mut world = world(seed);
+    live_in(&mut world(seed), seed)
+}
+
+pub(crate) fn live_in(world: &mut World, seed: u64) -> Vec<String> {
     world.start_maestro();
     let calm_begin = seed.is_multiple_of(2);
     if calm_begin {
@@ -102,12 +110,12 @@ fn live(seed: u64) -> Vec<String> {
     world.run_for(FAULTS_US + 5 * SECOND_US);
     world.end_faults();
     let ended_us = world.now_us();
-    let mut failed = come_to_rest(&mut world);
+    let mut failed = come_to_rest(world);
     failed.append(&mut world.history.violations);
     if failed.is_empty() {
         let long = seed.is_multiple_of(LONG_WATCH_EVERY);
-        failed.extend(stay_at_rest(&mut world, if long { 600 * SECOND_US } else { 20 * SECOND_US }));
-        failed.extend(restart_maestro(&mut world));
+        failed.extend(stay_at_rest(world, if long { 600 * SECOND_US } else { 20 * SECOND_US }));
+        failed.extend(restart_maestro(world));
         failed.extend(world.lost_samples(ended_us + 1));
         failed.extend(world.samples_lost_at_rest());
     }

@@ -41,7 +41,7 @@ pub(crate) struct World {
     hosts: BTreeMap<Name, String>,
     /// Counts the processes of each daemon, whose number stands for the process id.
     processes: BTreeMap<Name, u32>,
-    settings: Settings,
+    pub(crate) settings: Settings,
     conductor: Option<Conductor>,
     pub(crate) agents: BTreeMap<Name, Agent>,
     queue: BTreeMap<(u64, u64), Happening>,

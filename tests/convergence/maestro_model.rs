@@ -29,6 +29,8 @@ const REFUSALS_OF_THE_UNDELETABLE: usize = 4;
 pub(crate) struct Placement {
     pub(crate) started: u8,
     pub(crate) as_they_are: u8,
+    /// Which others stand by; `None` where nothing does, and the updaters are for all.
+    pub(crate) standbys: Option<u8>,
     pub(crate) boosts: bool,
 }
 
@@ -112,9 +114,12 @@ impl Maestro {
         };
         let is_aggregator = relations.group_of(&self.daemon).is_some();
         let advertisers = advertisers_to_all(&self.cluster, &relations).remove(&self.daemon).unwrap_or_default();
+        let Placement { started, as_they_are, standbys, .. } = self.placement;
         let roles = Roles {
-            started: numbered(self.placement.started).collect(),
-            as_they_are: numbered(self.placement.as_they_are).collect(),
+            started: numbered(started).collect(),
+            as_they_are: numbered(as_they_are).collect(),
+            standbys: numbered(standbys.unwrap_or(0)).collect(),
+            collected: standbys.map(|_| numbered(started | as_they_are).collect()),
             retired: self.retired.clone(),
             advertised: BTreeMap::new(),
             advertising: Some(Advertising { advertisers, starts_what_comes: false }),

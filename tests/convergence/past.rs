@@ -109,8 +109,9 @@ pub(crate) fn past() -> impl Strategy<Value = Past> {
 }
 
 fn placement() -> impl Strategy<Value = Placement> {
-    (any::<u8>(), prop_oneof![3 => Just(0_u8), 1 => any::<u8>()], any::<bool>())
-        .prop_map(|(started, as_they_are, boosts)| Placement { started, as_they_are, boosts })
+    let as_they_are = prop_oneof![3 => Just(0_u8), 1 => any::<u8>()];
+    (any::<u8>(), as_they_are, proptest::option::of(any::<u8>()), any::<bool>())
+        .prop_map(|(started, as_they_are, standbys, boosts)| Placement { started, as_they_are, standbys, boosts })
 }
 
 impl Past {

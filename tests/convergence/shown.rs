@@ -43,7 +43,9 @@ fn carried_out(site: &Site, verb: Verb) -> impl Iterator<Item = &Command> {
 pub(crate) fn faults(config: &DaemonConfig, site: &mut Site) -> Vec<Fault> {
     let mut faults = Vec::new();
     let producers = ask(site, Verb::PrdcrStatus);
-    check_producers(config, &producers, &mut faults);
+    let updaters = ask(site, Verb::UpdtrStatus);
+    let listed: BTreeSet<String> = updaters.values().flat_map(producers_of).collect();
+    check_producers(config, &producers, &listed, &mut faults);
     check_updaters(config, &producers, site, &mut faults);
     check_policies(config, site, &mut faults);
     check_plugins(config, site, &mut faults);
@@ -52,7 +54,12 @@ pub(crate) fn faults(config: &DaemonConfig, site: &mut Site) -> Vec<Fault> {
     faults
 }
 
-fn check_producers(config: &DaemonConfig, shown: &Entries, faults: &mut Vec<Fault>) {
+/// The producers that an updater is for.
+fn producers_of(updater: &Value) -> Vec<String> {
+    updater["producers"].as_array().unwrap().iter().map(|producer| text_of(producer, "name")).collect()
+}
+
+fn check_producers(config: &DaemonConfig, shown: &Entries, listed: &BTreeSet<String>, faults: &mut Vec<Fault>) {
     for (name, wanted) in &config.producers {
         let mut wrong = |text: String| faults.push((name.to_string(), text));
         let Some(entry) = shown.get(name.as_str()) else {
@@ -75,7 +82,14 @@ fn check_producers(config: &DaemonConfig, shown: &Entries, faults: &mut Vec<Faul
         }
         let state = text_of(entry, "state");
         let runs = !matches!(state.as_str(), "STOPPED" | "STOPPING" | "STANDBY");
-        if wanted.run != Run::AsItIs && runs != (wanted.run == Run::Started) {
+        let is_right = match wanted.run {
+            Run::Started => runs,
+            Run::Stopped => !runs,
+            // One that is collected by an updater of somebody else cannot stand by.
+            Run::Standby => runs || listed.contains(name.as_str()),
+            Run::AsItIs => true,
+        };
+        if !is_right {
             wrong(format!("is {state}, to be {:?}", wanted.run));
         }
     }
@@ -130,12 +144,13 @@ fn check_updaters(config: &DaemonConfig, producers: &Entries, site: &mut Site, f
         if list != sets && !(takes_all(&list) && takes_all(&sets)) {
             wrong(format!("takes {list:?} instead of {sets:?}"));
         }
-        let covers: Vec<String> =
-            entry["producers"].as_array().unwrap().iter().map(|producer| text_of(producer, "name")).collect();
+        let covers = producers_of(entry);
         let regexes: Vec<Regex> = wanted.producers.iter().map(|text| Regex::new(text).unwrap()).collect();
         for name in config.producers.keys().filter(|name| producers.contains_key(name.as_str())) {
-            if regexes.iter().any(|regex| regex.is_match(name)) && !covers.contains(&name.to_string()) {
-                faults.push((name.to_string(), format!("is not in {}", wanted.name)));
+            let is_meant = wanted.only_producers.as_ref().is_none_or(|only| only.contains(name));
+            let is_wanted = is_meant && regexes.iter().any(|regex| regex.is_match(name));
+            if is_wanted != covers.contains(&name.to_string()) {
+                faults.push((name.to_string(), format!("is in {}: {}", wanted.name, !is_wanted)));
             }
         }
     }

@@ -1,0 +1,131 @@
+//! Producers that stand by: connected on a second aggregator of their group and collected there by nobody.
+//!
+//! A takeover then finds its producers connected, and needs updaters only: that saves the up to a second which a
+//! daemon takes to connect (operations of a live ldmsd, section 3). The price is a second connection for each daemon
+//! that is collected, and a directory for each producer that stands by.
+//!
+//! An updater collects every producer that it lists and that is connected. So where producers stand by the updaters name
+//! what is to be collected, and a producer that an updater lists does not stand by: it runs where it does not belong.
+//!
+//! A connection delivers what is subscribed to, so a group that subscribes to something keeps no standbys: each message
+//! would arrive twice. Producers that advertise themselves are connected to all aggregators as it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Conductor;
+use super::groups::GroupState;
+use super::notice::Notice;
+use crate::cluster::{AggregatorGroup, Cluster};
+use crate::notation::Name;
+use crate::placement::place_standbys;
+
+/// Where the producers of a group stand by.
+#[derive(Debug, Default)]
+pub(super) struct Standbys {
+    /// The aggregator of each.
+    on: BTreeMap<Name, Name>,
+    /// The owners and the usable aggregators that they were placed for.
+    placed_for: Option<(BTreeMap<Name, Name>, BTreeSet<Name>)>,
+}
+
+impl Standbys {
+    pub(super) fn on(&self) -> &BTreeMap<Name, Name> {
+        &self.on
+    }
+
+    /// Those that an earlier maestro has left, wherever the next plan has them.
+    pub(super) fn adopted(on: BTreeMap<Name, Name>) -> Standbys {
+        Standbys { on, placed_for: None }
+    }
+
+    fn is_on(&self, producer: &Name, aggregator: &Name) -> bool {
+        self.on.get(producer) == Some(aggregator)
+    }
+}
+
+impl Conductor {
+    pub(super) fn keeps_standbys(&self, group: &AggregatorGroup) -> bool {
+        self.settings.standby && group.aggregators.len() > 1 && group.subscriptions.is_empty()
+    }
+
+    /// Tells which groups go without standbys although they are wanted.
+    pub(super) fn tell_of_missing_standbys(&mut self, cluster: &Cluster) {
+        let withheld = |cluster: &Cluster| -> BTreeSet<Name> {
+            let groups =
+                cluster.groups.iter().filter(|(_, group)| self.settings.standby && group.aggregators.len() > 1);
+            groups.filter(|(_, group)| !group.subscriptions.is_empty()).map(|(name, _)| name.clone()).collect()
+        };
+        for group in withheld(cluster).difference(&withheld(&self.cluster)).cloned().collect::<Vec<_>>() {
+            self.report(Notice::StandbyWithheld { group });
+        }
+    }
+
+    /// Says anew where producers stand by, once it has changed who collects them or who may.
+    pub(super) fn plan_standbys(&mut self, name: &Name, config: &AggregatorGroup) {
+        let usable = self.usable(config);
+        let keeps_standbys = self.keeps_standbys(config);
+        let Some(state) = self.groups.get_mut(name) else { return };
+        if !keeps_standbys {
+            state.standbys = Standbys::default();
+            return;
+        }
+        let placed_for = (state.whole_owners(), usable);
+        if state.standbys.placed_for.as_ref() == Some(&placed_for) {
+            return;
+        }
+        let producers: Vec<Name> = config.producers.keys().cloned().collect();
+        let (owners, usable) = &placed_for;
+        state.standbys.on = place_standbys(&producers, &config.aggregators, usable, owners, &state.standbys.on);
+        state.standbys.placed_for = Some(placed_for);
+    }
+
+    /// The producers that stand by on an aggregator. One that it collected is stopped there first.
+    pub(super) fn standing_by(&self, aggregator: &Name, state: &GroupState) -> BTreeSet<Name> {
+        let here = state.standbys.on.iter().filter(|(_, standby)| *standby == aggregator).map(|(producer, _)| producer);
+        here.filter(|producer| !state.leaving.contains_key(&((*producer).clone(), aggregator.clone())))
+            .cloned()
+            .collect()
+    }
+
+    /// Whether a producer that runs on an aggregator only stands by there, as it should.
+    pub(super) fn stands_by(&self, producer: &Name, aggregator: &Name, state: &GroupState) -> bool {
+        state.standbys.is_on(producer, aggregator)
+            && self.daemons.get(aggregator).is_some_and(|daemon| daemon.is_idle(producer))
+    }
+
+    /// The only producers that the updaters of an aggregator are for; `None` where they are for all.
+    pub(super) fn collected(
+        &self,
+        aggregator: &Name,
+        group: &AggregatorGroup,
+        state: &GroupState,
+    ) -> Option<BTreeSet<Name>> {
+        let daemon = self.daemons.get(aggregator)?;
+        let updaters = || daemon.observed.updaters.values();
+        if !state.is_placed() {
+            // Who owns what is not known yet: what stands by since an earlier maestro must go on doing so.
+            let may_name_some =
+                || self.keeps_standbys(group) || daemon.running().any(|producer| daemon.is_idle(producer));
+            let names_some = updaters().next().is_some() && may_name_some();
+            return names_some.then(|| updaters().flat_map(|found| &found.producers).cloned().collect());
+        }
+        let is_owned = |producer: &Name| state.owners().get(producer).is_some_and(|owner| owner.includes(aggregator));
+        // Where standbys are no longer wanted they go before the updaters are for all again.
+        let mut idle = daemon.running().filter(|producer| !is_owned(producer) && daemon.is_idle(producer));
+        if !self.keeps_standbys(group) && idle.next().is_none() {
+            return None;
+        }
+        let owned = state.owners().keys().filter(|producer| is_owned(producer));
+        // What is collected here although it belongs elsewhere goes on until it is stopped.
+        let others = daemon.running().filter(|producer| !is_owned(producer) && !daemon.is_idle(producer));
+        Some(owned.chain(others).cloned().collect())
+    }
+
+    /// Of the aggregators that run a producer, those that collect it; all of them where none does.
+    pub(super) fn collecting<'a>(&self, producer: &Name, running: Vec<&'a Name>) -> Vec<&'a Name> {
+        let collects =
+            |aggregator: &&Name| self.daemons.get(*aggregator).is_some_and(|daemon| !daemon.is_idle(producer));
+        let collecting: Vec<&Name> = running.iter().copied().filter(collects).collect();
+        if collecting.is_empty() { running } else { collecting }
+    }
+}
