@@ -10,7 +10,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use maestro::cli::{self, LogLevel};
 use maestro::cluster::Cluster;
 use maestro::local::{find_ldmsd, keep_aggregators};
-use maestro::runtime::{self, AgentSettings, ConfigEvent};
+use maestro::notation::Name;
+use maestro::runtime::{self, AgentSettings, ConfigEvent, Seat};
 use maestro::{conductor, store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -29,6 +30,14 @@ struct Arguments {
     /// The name of the LDMS cluster in etcd [default: the only one there]
     #[arg(long, value_name = "NAME", conflicts_with = "ldms_config")]
     prefix: Option<String>,
+
+    /// Which of the `maestro_members` of the --cluster file this is [default: the one whose host is this machine]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "ldms_config")]
+    member: Option<String>,
+
+    /// Among several instances: after how long without a sign of life the others take over; at least 2s
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = lease)]
+    member_lease: Duration,
 
     /// Run without etcd: read the LDMS cluster from this YAML file, and follow its changes
     #[arg(long = "ldms_config", value_name = "FILE")]
@@ -95,6 +104,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn lease(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(lease) if lease >= Duration::from_secs(2) && lease <= Duration::from_secs(600) => Ok(lease),
+        _ => Err("expected a time between 2s, which is the least that etcd grants, and 10m".into()),
+    }
+}
+
 fn main() -> ExitCode {
     let command = Arguments::command();
     let matches = command.clone().get_matches_from(cli::spelt_as_known(&command, std::env::args_os()));
@@ -140,14 +156,20 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     };
     let configurations = async {
         match arguments.ldms_config {
-            Some(path) => runtime::from_file(path).await,
+            Some(path) => Ok((runtime::from_file(path).await?, None)),
             None => {
-                let options = cli::etcd_options(arguments.cluster.as_deref())?;
-                runtime::from_etcd(store::EtcdStore::new(&options)?, arguments.prefix).await
+                let (options, members) = cli::etcd_file(arguments.cluster.as_deref())?;
+                let me = cli::own_member(&members, arguments.member.as_deref()).await?;
+                let store = store::EtcdStore::new(&options)?;
+                let prefix = runtime::cluster_name(&store, arguments.prefix).await?;
+                let configurations = runtime::from_etcd(store.clone(), Some(prefix.clone())).await?;
+                let members: Vec<Name> = members.iter().map(|member| Name::from(member.to_string())).collect();
+                let seat = me.map(|me| Seat::take(&store, &prefix, members, me, arguments.member_lease));
+                anyhow::Ok((configurations, seat.transpose()?))
             }
         }
     };
-    let configurations = tokio::select! {
+    let (configurations, seat) = tokio::select! {
         () = &mut stop => return Ok(()),
         configurations = configurations => configurations?,
     };
@@ -167,7 +189,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         Some((directory, program)) => starting_aggregators(configurations, directory, program),
         None => configurations,
     };
-    runtime::run(configurations, settings, agents, stop).await;
+    runtime::run(configurations, seat, settings, agents, stop).await;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 
 use crate::cluster::Cluster;
+use crate::spec::etcd_file::Member;
 use crate::spec::{self, etcd_file};
 use crate::store::{EtcdOptions, Login, TlsFiles};
 
@@ -33,8 +34,17 @@ pub fn read_cluster(path: &Path) -> anyhow::Result<Cluster> {
 /// # Errors
 /// The file cannot be read, or has errors.
 pub fn etcd_options(path: Option<&Path>) -> anyhow::Result<EtcdOptions> {
+    etcd_file(path).map(|(options, _)| options)
+}
+
+/// How etcd is reached, and which instances of maestro share the work, as an etcd.yaml says.
+///
+/// # Errors
+/// The file cannot be read, or has errors.
+pub fn etcd_file(path: Option<&Path>) -> anyhow::Result<(EtcdOptions, Vec<Member>)> {
     let Some(path) = path else {
-        return Ok(EtcdOptions { endpoints: vec![DEFAULT_ETCD.to_owned()], ..EtcdOptions::default() });
+        let options = EtcdOptions { endpoints: vec![DEFAULT_ETCD.to_owned()], ..EtcdOptions::default() };
+        return Ok((options, Vec::new()));
     };
     let (config, diagnostics) = etcd_file::read(&path.display().to_string(), &read(path)?);
     let Some(config) = config else { bail!("{}", spec::report(&diagnostics)) };
@@ -42,11 +52,12 @@ pub fn etcd_options(path: Option<&Path>) -> anyhow::Result<EtcdOptions> {
         eprintln!("{warning}");
     }
     let identity = config.cert.zip(config.key).map(|(cert, key)| (cert.into(), key.into()));
-    Ok(EtcdOptions {
+    let options = EtcdOptions {
         endpoints: config.members.iter().map(ToString::to_string).collect(),
         tls: config.ca.map(|ca| TlsFiles { ca: ca.into(), identity }),
         login: config.user.zip(config.password).map(|(user, password)| Login { user, password }),
-    })
+    };
+    Ok((options, config.maestro_members))
 }
 
 /// An absolute path to where local daemons have their files: as given, or the user's home directory.

@@ -1,12 +1,14 @@
 //! What the two programs share on the command line: how options are spelt, and how they log.
 
 mod files;
+mod instance;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
 
 use clap::{Command, ValueEnum};
-pub use files::{directory_or_home, etcd_options, read_cluster};
+pub use files::{directory_or_home, etcd_file, etcd_options, read_cluster};
+pub use instance::own_member;
 use tracing::level_filters::LevelFilter;
 
 /// How much is logged. The names are those of the Python program.

@@ -25,11 +25,7 @@ const LOOKUP_DEADLINE: Duration = Duration::from_secs(10);
 /// when nothing was found so far: with 30 000 nodes that start at the same time, each looking up all others, the name
 /// servers would have 900 million questions to answer.
 pub async fn residents(cluster: &Cluster, machine: &ThisHost) -> Vec<Name> {
-    residents_by(cluster, machine, LOOKUP_DEADLINE, |host| async move {
-        let addresses = tokio::net::lookup_host((host, 0)).await;
-        addresses.map_or_else(|_| Vec::new(), |addresses| addresses.map(|address| address.ip()).collect())
-    })
-    .await
+    residents_by(cluster, machine, LOOKUP_DEADLINE, resolved).await
 }
 
 /// `resolve` gives the addresses of a name, none for one that it does not know.
@@ -42,16 +38,39 @@ async fn residents_by<F>(
 where
     F: Future<Output = Vec<IpAddr>> + Send + 'static,
 {
-    let deadline = Instant::now() + patience;
     let hosts: BTreeSet<&str> = cluster.daemons.values().map(|daemon| daemon.host.as_str()).collect();
+    let here = hosts_here_by(hosts, machine, patience, resolve).await;
+    let live_here = |name: &&Name| cluster.daemons.get(*name).is_some_and(|daemon| here.contains(&daemon.host));
+    cluster.daemons.keys().filter(live_here).cloned().collect()
+}
+
+/// The hosts among these that are this machine, found in the way of [`residents`].
+pub async fn hosts_here(hosts: BTreeSet<&str>, machine: &ThisHost) -> BTreeSet<String> {
+    hosts_here_by(hosts, machine, LOOKUP_DEADLINE, resolved).await
+}
+
+async fn resolved(host: String) -> Vec<IpAddr> {
+    let addresses = tokio::net::lookup_host((host, 0)).await;
+    addresses.map_or_else(|_| Vec::new(), |addresses| addresses.map(|address| address.ip()).collect())
+}
+
+async fn hosts_here_by<F>(
+    hosts: BTreeSet<&str>,
+    machine: &ThisHost,
+    patience: Duration,
+    resolve: impl Fn(String) -> F,
+) -> BTreeSet<String>
+where
+    F: Future<Output = Vec<IpAddr>> + Send + 'static,
+{
+    let deadline = Instant::now() + patience;
     let Hosts { here, likely, others } = Hosts::seen_from(machine, hosts);
     let mut here: BTreeSet<String> = here.into_iter().map(str::to_owned).collect();
     here.extend(those_here(&likely, machine, deadline, &resolve).await);
     if here.is_empty() {
         here.extend(those_here(&others, machine, deadline, &resolve).await);
     }
-    let live_here = |name: &&Name| cluster.daemons.get(*name).is_some_and(|daemon| here.contains(&daemon.host));
-    cluster.daemons.keys().filter(live_here).cloned().collect()
+    here
 }
 
 /// The hosts that have an address of this machine.

@@ -31,7 +31,7 @@ mod this_host;
 pub use aggregators::keep_aggregators;
 pub use keeper::{LocalDaemon, keep};
 pub use launch::{Launch, find_ldmsd};
-pub use lookup::residents;
+pub use lookup::{hosts_here, residents};
 pub use notice::Notice;
 pub use supervisor::{Action, Ending, Event, Found, Supervisor};
 pub use this_host::ThisHost;

@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use super::inquiry::{self, Fingerprint, Inquiry};
+use super::members::Warrant;
 use crate::conductor::{DownReason, Event, Observed, Outcome, Scope, Sections, Target};
 use crate::desired::{Change, Subject};
 use crate::ldmsd::auth::{Auth, AuthMethod};
@@ -59,6 +60,7 @@ struct Order {
     session: u64,
     changes: Vec<Change>,
     scope: Scope,
+    warrant: Warrant,
 }
 
 impl Handle {
@@ -76,8 +78,8 @@ impl Handle {
     }
 
     /// Hands over an order. One that does not fit is for a connection that no longer exists.
-    pub(super) fn order(&self, session: u64, changes: Vec<Change>, scope: Scope) {
-        let _ = self.orders.try_send(Order { session, changes, scope });
+    pub(super) fn order(&self, session: u64, changes: Vec<Change>, scope: Scope, warrant: Warrant) {
+        let _ = self.orders.try_send(Order { session, changes, scope, warrant });
     }
 }
 
@@ -250,6 +252,11 @@ impl Agent {
         let possible = order.changes.iter().zip(&impossible).filter(|(_, impossible)| impossible.is_none());
         let commands: Vec<Command> =
             possible.flat_map(|(change, _)| &change.steps).map(|step| step.command.clone()).collect();
+        if !commands.is_empty() && !order.warrant.is_valid() {
+            // Without outcomes: nothing was tried.
+            let (observed, fingerprint) = self.observe(client, &order.scope, deadline).await?;
+            return Ok((Vec::new(), observed, fingerprint));
+        }
         let answers = if commands.is_empty() { Vec::new() } else { client.request_all(commands, deadline).await? };
         let mut answers = answers.into_iter();
         let outcomes = order.changes.iter().zip(impossible);

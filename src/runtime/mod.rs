@@ -2,20 +2,25 @@
 //!
 //! - `agent`: one task for each daemon: connects, probes, observes, sends what it is given.
 //! - `inquiry`: what a daemon is asked about itself and how its answers are read, without a socket.
+//! - `members`: the place of this instance among several that share the work.
 //! - `source`: where the configuration comes from, etcd or a file.
 
 mod agent;
 pub mod inquiry;
+mod members;
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 pub use agent::AgentSettings;
-pub use source::{ConfigEvent, from_etcd, from_file, read_from_etcd};
+pub use members::Seat;
+pub use source::{ConfigEvent, cluster_name, from_etcd, from_file, read_from_etcd};
+
+use members::Warrant;
 
 use crate::conductor::{Action, Conductor, Event, Notice, Now, Settings, Severity};
 use crate::notation::Name;
@@ -23,69 +28,114 @@ use crate::notation::Name;
 /// Events that wait for the conductor, at most; agents wait beyond that.
 const EVENTS_WAITING: usize = 1024;
 
-/// Keeps the cluster as its configuration says, until `stop` resolves.
+/// Keeps the cluster as its configuration says, until `stop` resolves; with others, where this instance has a `seat`
+/// among several.
 ///
 /// Every ldmsd is left as it is when this returns: data go on flowing without maestro.
 pub async fn run(
     mut configurations: mpsc::Receiver<ConfigEvent>,
+    mut seat: Option<Seat>,
     conductor: Settings,
     agents: AgentSettings,
     stop: impl Future<Output = ()>,
 ) {
     let (events, mut incoming) = mpsc::channel(EVENTS_WAITING);
     let mut conductor = Conductor::new(conductor);
-    let mut running: BTreeMap<Name, agent::Handle> = BTreeMap::new();
+    let mut running = Running { agents: BTreeMap::new(), settings: agents, events };
     let clock = Clock::new();
+    let mut waiting: VecDeque<Event> = seat.iter().map(Seat::first).collect();
     tokio::pin!(stop);
     loop {
-        let event = tokio::select! {
+        tokio::select! {
             () = &mut stop => break,
             Some(configuration) = configurations.recv() => match configuration {
-                ConfigEvent::Changed(cluster) => Event::Configured(cluster),
-                ConfigEvent::Trouble(text) => {
-                    warn!("{text}");
-                    continue;
+                ConfigEvent::Changed(cluster) => {
+                    waiting.push_back(Event::Configured(cluster.clone()));
+                    waiting.extend(seat.iter_mut().flat_map(|seat| seat.configure(&cluster)));
                 }
-                ConfigEvent::TroubleOver(text) => {
-                    info!("{text}");
-                    continue;
-                }
+                ConfigEvent::Trouble(text) => warn!("{text}"),
+                ConfigEvent::TroubleOver(text) => info!("{text}"),
             },
-            Some(event) = incoming.recv() => event,
-            () = clock.sleep_until(conductor.next_wake_us()) => Event::Wake,
-        };
-        for action in conductor.handle(event, clock.now()) {
-            match action {
-                Action::Connect(target) => {
-                    let name = target.daemon.clone();
-                    // The former agent of the name, if any, ends with its handle.
-                    running.insert(name, agent::Handle::start(target, agents.clone(), events.clone()));
+            events = next_of(&mut seat) => waiting.extend(events),
+            Some(event) = incoming.recv() => waiting.push_back(event),
+            () = clock.sleep_until(conductor.next_wake_us()) => waiting.push_back(Event::Wake),
+        }
+        if let Some(seat) = &mut seat {
+            for event in seat.review().into_iter().rev() {
+                waiting.push_front(event);
+            }
+        }
+        while let Some(event) = waiting.pop_front() {
+            for action in conductor.handle(event, clock.now()) {
+                running.act(action, seat.as_ref());
+            }
+        }
+    }
+    // No command is sent any more when the others take over.
+    drop(running);
+    if let Some(seat) = seat {
+        seat.leave().await;
+    }
+}
+
+/// What there is to know of the other instances, as soon as there is; never for one that is alone.
+async fn next_of(seat: &mut Option<Seat>) -> Vec<Event> {
+    match seat {
+        Some(seat) => seat.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The agents that run.
+struct Running {
+    agents: BTreeMap<Name, agent::Handle>,
+    settings: AgentSettings,
+    events: mpsc::Sender<Event>,
+}
+
+impl Running {
+    fn act(&mut self, action: Action, seat: Option<&Seat>) {
+        match action {
+            Action::Connect(target) => {
+                let name = target.daemon.clone();
+                // The former agent of the name, if any, ends with its handle.
+                let agent = agent::Handle::start(target, self.settings.clone(), self.events.clone());
+                self.agents.insert(name, agent);
+            }
+            Action::Attend { daemon, sections } => {
+                if let Some(agent) = self.agents.get(&daemon) {
+                    agent.attend(sections);
                 }
-                Action::Attend { daemon, sections } => {
-                    if let Some(agent) = running.get(&daemon) {
-                        agent.attend(sections);
+            }
+            Action::Forget(name) => {
+                self.agents.remove(&name);
+            }
+            Action::Run { daemon, session, changes, scope } => {
+                for change in &changes {
+                    for step in &change.steps {
+                        debug!("{daemon} <- {}", step.command);
                     }
                 }
-                Action::Forget(name) => {
-                    running.remove(&name);
+                if let Some(agent) = self.agents.get(&daemon) {
+                    let warrant = seat.map_or_else(Warrant::unlimited, Seat::warrant);
+                    agent.order(session, changes, scope, warrant);
                 }
-                Action::Run { daemon, session, changes, scope } => {
-                    for change in &changes {
-                        for step in &change.steps {
-                            debug!("{daemon} <- {}", step.command);
-                        }
-                    }
-                    if let Some(agent) = running.get(&daemon) {
-                        agent.order(session, changes, scope);
-                    }
+            }
+            Action::Observe { daemon, session, scope } => {
+                if let Some(agent) = self.agents.get(&daemon) {
+                    agent.order(session, Vec::new(), scope, Warrant::unlimited());
                 }
-                Action::Observe { daemon, session, scope } => {
-                    if let Some(agent) = running.get(&daemon) {
-                        agent.order(session, Vec::new(), scope);
-                    }
+            }
+            Action::Report(notice) => log(&notice),
+            Action::Publish { daemon, report } => {
+                if let Some(seat) = seat {
+                    seat.publish(daemon, report.as_ref());
                 }
-                Action::Report(notice) => log(&notice),
-                Action::Publish { .. } | Action::PublishPlan { .. } => {}
+            }
+            Action::PublishPlan { group, plan } => {
+                if let Some(seat) = seat {
+                    seat.publish_plan(group, plan.as_ref());
+                }
             }
         }
     }

@@ -62,12 +62,20 @@ pub async fn from_etcd(store: EtcdStore, prefix: Option<String>) -> anyhow::Resu
     Ok(receiver)
 }
 
+/// The name of the cluster to work for: as given, or of the only one in etcd.
+///
+/// # Errors
+/// None was given, and etcd cannot be reached or does not hold exactly one.
+pub async fn cluster_name(store: &EtcdStore, prefix: Option<String>) -> anyhow::Result<String> {
+    match prefix {
+        Some(prefix) => Ok(prefix),
+        None => only_cluster(store).await,
+    }
+}
+
 /// The name of the cluster, what etcd holds of it, and what that means.
 async fn load(store: &EtcdStore, prefix: Option<String>) -> anyhow::Result<(String, Snapshot, Cluster)> {
-    let prefix = match prefix {
-        Some(prefix) => prefix,
-        None => only_cluster(store).await?,
-    };
+    let prefix = cluster_name(store, prefix).await?;
     let Some(snapshot) = store.load(&prefix).await? else {
         let others = store.clusters().await.unwrap_or_default();
         let hint = if others.is_empty() { String::new() } else { format!(" (it holds {})", others.join(", ")) };

@@ -1,0 +1,325 @@
+//! The place of this instance among several: between what etcd says of them and what the conductor is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::cluster::{Cluster, Relations};
+use crate::conductor::{Event, GroupPlan, Part, Report, Standing};
+use crate::members::{LiveMember, Role, majority, role, share};
+use crate::notation::Name;
+use crate::store::{EtcdStore, Membership, Presence, Publication, StoreError, Topic};
+
+/// The seat of this instance among the members, for as long as it works.
+#[derive(Debug)]
+pub struct Seat {
+    membership: Membership,
+    presence: watch::Receiver<Presence>,
+    /// All members, in the order of etcd.yaml.
+    members: Vec<Name>,
+    me: Name,
+    cluster: Arc<Cluster>,
+    relations: Relations,
+    /// All that the others have published has been read, since etcd was last away.
+    is_complete: bool,
+    /// What the conductor was told last.
+    standing: Standing,
+    /// The life in which it was told so.
+    since_revision: i64,
+    /// Among whom the daemons were shared; nothing where that has to be done anew.
+    shared_among: Option<BTreeSet<Name>>,
+    /// What the operator was told last; nothing yet.
+    told: Option<Role>,
+    /// Who was alive when the operator was told last, and why nothing could be done.
+    live: BTreeSet<Name>,
+    reason: String,
+    /// What is published of each daemon, by member, with its place in the order of arrival.
+    reports: BTreeMap<Name, BTreeMap<Name, (u64, Report)>>,
+    arrivals: u64,
+}
+
+/// What etcd says of us at a moment.
+struct View {
+    role: Role,
+    since_revision: i64,
+    live: Vec<LiveMember>,
+    /// Why we are suspended; empty for a reason that passes by itself in a moment.
+    reason: String,
+}
+
+/// The right to send what was decided, for as long as nobody else can have taken over.
+#[derive(Debug, Clone)]
+pub(super) struct Warrant(Option<(watch::Receiver<Presence>, i64)>);
+
+impl Warrant {
+    /// Of an instance that is alone.
+    pub(super) fn unlimited() -> Warrant {
+        Warrant(None)
+    }
+
+    /// To be asked right before something is sent: this process may have slept.
+    pub(super) fn is_valid(&self) -> bool {
+        let Some((presence, decided_in)) = &self.0 else { return true };
+        let presence = presence.borrow();
+        presence.is_valid()
+            && matches!(&*presence, Presence::Present { since_revision, .. } if since_revision == decided_in)
+    }
+}
+
+impl Seat {
+    /// Takes the seat of member `me` among `members` for the cluster `prefix`, with leases of that length.
+    ///
+    /// # Errors
+    /// The prefix cannot be one.
+    pub fn take(
+        store: &EtcdStore,
+        prefix: &str,
+        members: Vec<Name>,
+        me: Name,
+        lease: Duration,
+    ) -> Result<Seat, StoreError> {
+        let membership = store.join(prefix, &me, lease)?;
+        Ok(Seat {
+            presence: membership.presence(),
+            membership,
+            members,
+            me,
+            cluster: Arc::default(),
+            relations: Relations::default(),
+            is_complete: false,
+            standing: Standing { part: Part::Suspended, mine: BTreeSet::new() },
+            since_revision: 0,
+            shared_among: None,
+            told: None,
+            live: BTreeSet::new(),
+            reason: String::new(),
+            reports: BTreeMap::new(),
+            arrivals: 0,
+        })
+    }
+
+    /// What the conductor has to know before anything else.
+    pub(super) fn first(&self) -> Event {
+        Event::Standing(self.standing.clone())
+    }
+
+    /// The right to send what the conductor decides now.
+    pub(super) fn warrant(&self) -> Warrant {
+        Warrant(Some((self.presence.clone(), self.since_revision)))
+    }
+
+    /// Waits for what the conductor has to know, if anything.
+    pub(super) async fn next(&mut self) -> Vec<Event> {
+        let valid_until = match &*self.presence.borrow_and_update() {
+            Presence::Present { valid_until, .. } if self.standing.part.is_member() => Some(*valid_until),
+            _ => None,
+        };
+        let publication = tokio::select! {
+            Ok(()) = self.presence.changed() => None,
+            () = until(valid_until) => None,
+            publication = self.membership.next_publication() => publication,
+        };
+        let mut events = publication.map(|publication| self.take_in(publication)).unwrap_or_default();
+        events.extend(self.review());
+        events
+    }
+
+    /// There is another configuration, which the conductor knows already.
+    pub(super) fn configure(&mut self, cluster: &Arc<Cluster>) -> Vec<Event> {
+        self.cluster = cluster.clone();
+        self.relations = Relations::of(cluster);
+        self.shared_among = None;
+        self.review()
+    }
+
+    /// What the conductor has to know before it takes in anything else, in case that time has passed unseen.
+    pub(super) fn review(&mut self) -> Vec<Event> {
+        let view = self.view();
+        let live: BTreeSet<Name> = view.live.iter().map(|member| member.name.clone()).collect();
+        self.tell(&view, &live);
+        let part = match view.role {
+            Role::Leader => Part::Leader,
+            Role::Follower => Part::Follower,
+            Role::Suspended => Part::Suspended,
+        };
+        let mut events = Vec::new();
+        if !part.is_member() {
+            // The connections stay, so that we see what the daemons do and can go on at once.
+            self.stand(part, None, &mut events);
+            return events;
+        }
+        // Who was given up meanwhile, and lives again, begins from nothing.
+        if view.since_revision != self.since_revision {
+            self.stand(Part::Suspended, None, &mut events);
+            self.since_revision = view.since_revision;
+        }
+        let mine = (self.shared_among.as_ref() != Some(&live))
+            .then(|| share(&self.cluster, &self.relations, &self.members, &live, &self.me));
+        self.shared_among = Some(live);
+        self.stand(part, mine, &mut events);
+        events
+    }
+
+    /// Publishes what there is to tell of a daemon.
+    pub(super) fn publish(&self, daemon: Name, report: Option<&Report>) {
+        self.membership.publish(self.since_revision, Topic::Daemon(daemon), report.and_then(written));
+    }
+
+    /// Publishes what was decided for a group.
+    pub(super) fn publish_plan(&self, group: Name, plan: Option<&GroupPlan>) {
+        if self.standing.part == Part::Leader {
+            self.membership.publish(self.since_revision, Topic::Group(group), plan.and_then(written));
+        }
+    }
+
+    /// Gives the seat up, so that the others know at once.
+    pub(super) async fn leave(self) {
+        self.membership.resign().await;
+    }
+
+    fn view(&self) -> View {
+        let presence = self.presence.borrow();
+        let suspended = |since_revision, live, reason| View { role: Role::Suspended, since_revision, live, reason };
+        match &*presence {
+            Presence::Absent { reason } => suspended(0, Vec::new(), reason.clone()),
+            Presence::Present { since_revision, live, trouble, .. } if !presence.is_valid() => {
+                let reason = trouble.clone().unwrap_or_else(|| "etcd was not asked in time".into());
+                suspended(*since_revision, live.clone(), reason)
+            }
+            Presence::Present { since_revision, live, .. } => {
+                let live: Vec<LiveMember> =
+                    live.iter().filter(|member| self.members.contains(&member.name)).cloned().collect();
+                let role = role(&self.members, &live, &self.me);
+                if role == Role::Suspended {
+                    let reason = format!(
+                        "{} of {} maestro members alive, {} are needed",
+                        live.len(),
+                        self.members.len(),
+                        majority(self.members.len())
+                    );
+                    return suspended(*since_revision, live, reason);
+                }
+                // Who comes to work has to know first what the others have published.
+                if !self.is_complete && !self.standing.part.is_member() {
+                    return suspended(*since_revision, live, String::new());
+                }
+                View { role, since_revision: *since_revision, live, reason: String::new() }
+            }
+        }
+    }
+
+    /// Takes another part, or another share of the daemons if there is one.
+    fn stand(&mut self, part: Part, mine: Option<BTreeSet<Name>>, events: &mut Vec<Event>) {
+        let mine = mine.filter(|mine| *mine != self.standing.mine);
+        if part == self.standing.part && mine.is_none() {
+            return;
+        }
+        self.standing.part = part;
+        let before = mine.map(|mine| std::mem::replace(&mut self.standing.mine, mine)).unwrap_or_default();
+        events.push(Event::Standing(self.standing.clone()));
+        // What others have published of a daemon meant nothing while it was ours.
+        for daemon in before.difference(&self.standing.mine) {
+            events.push(Event::Reported { daemon: daemon.clone(), report: self.report_of(daemon) });
+        }
+    }
+
+    fn take_in(&mut self, publication: Publication) -> Vec<Event> {
+        match publication {
+            Publication::Complete => self.is_complete = true,
+            Publication::Interrupted { reason } => {
+                tracing::debug!(reason, "what the other maestro members publish cannot be followed");
+                self.is_complete = false;
+            }
+            Publication::Changed { topic: Topic::Group(group), value, .. } => {
+                let plan = value.and_then(|value| read::<GroupPlan>(value, &format!("the plan for {group}")));
+                return vec![Event::Planned { group, plan }];
+            }
+            Publication::Changed { topic: Topic::Daemon(daemon), member, value } => {
+                let report = value.and_then(|value| read::<Report>(value, &format!("what is said of {daemon}")));
+                self.note(daemon.clone(), member, report);
+                if !self.standing.mine.contains(&daemon) {
+                    let report = self.report_of(&daemon);
+                    return vec![Event::Reported { daemon, report }];
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    fn note(&mut self, daemon: Name, member: Option<Name>, report: Option<Report>) {
+        let Some(member) = member else { return };
+        self.arrivals += 1;
+        let told = self.reports.entry(daemon.clone()).or_default();
+        match report {
+            Some(report) => drop(told.insert(member, (self.arrivals, report))),
+            None => drop(told.remove(&member)),
+        }
+        if told.is_empty() {
+            self.reports.remove(&daemon);
+        }
+    }
+
+    /// What was published of a daemon last: for a moment, who has it and who had it may both tell.
+    fn report_of(&self, daemon: &Name) -> Option<Report> {
+        let newest = self.reports.get(daemon)?.values().max_by_key(|(arrival, _)| *arrival)?;
+        Some(newest.1.clone())
+    }
+
+    /// Tells the operator what has changed among the members. Scripts look for `state changed A => B`.
+    fn tell(&mut self, view: &View, live: &BTreeSet<Name>) {
+        if view.role == Role::Suspended && view.reason.is_empty() {
+            return;
+        }
+        let before = self.told.map_or_else(|| "STARTING".to_owned(), |role| role.to_string());
+        let (me, alive, all) = (&self.me, live.len(), self.members.len());
+        if view.role == Role::Suspended {
+            if self.told != Some(Role::Suspended) {
+                warn!(
+                    "{me} state changed {before} => SUSPENDED: {}; nothing is sent, every ldmsd stays as it is, until \
+                     this is over",
+                    view.reason
+                );
+            } else if self.reason != view.reason {
+                warn!("still suspended: {}", view.reason);
+            }
+        } else if self.told != Some(view.role) {
+            info!("{me} state changed {before} => {} ({alive} of {all} maestro members alive)", view.role);
+        } else {
+            for gone in self.live.difference(live) {
+                warn!("maestro member {gone} is gone: the others share its daemons ({alive} of {all} alive)");
+            }
+            for new in live.difference(&self.live) {
+                info!("maestro member {new} is there and gets its share of the daemons ({alive} of {all} alive)");
+            }
+        }
+        self.told = Some(view.role);
+        if self.live != *live {
+            self.live.clone_from(live);
+        }
+        self.reason.clone_from(&view.reason);
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn written(value: &impl Serialize) -> Option<serde_json::Value> {
+    serde_json::to_value(value).inspect_err(|error| warn!("cannot publish to the other maestro members: {error}")).ok()
+}
+
+fn read<T: DeserializeOwned>(value: serde_json::Value, what: &str) -> Option<T> {
+    let told = |error: &serde_json::Error| {
+        warn!("{what} in etcd cannot be read ({error}): do all maestro members have the same version?");
+    };
+    serde_json::from_value(value).inspect_err(told).ok()
+}
