@@ -22,6 +22,7 @@ mod interrupted_loading;
 mod loading;
 #[path = "programs/mistakes.rs"]
 mod mistakes;
+#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "programs/site.rs"]
 mod site;
 #[path = "programs/sources.rs"]

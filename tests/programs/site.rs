@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -249,13 +250,19 @@ impl Site {
     }
 
     async fn connect(&self, daemon: &str) -> Result<Client, ClientError> {
+        let address = self.address(daemon);
+        let auth = Auth { domain: "test".into(), method: AuthMethod::None };
+        Client::connect(ConnectOptions::new(address.ip().to_string(), address.port(), auth)).await
+    }
+
+    /// Where a daemon listens.
+    pub(crate) fn address(&self, daemon: &str) -> SocketAddrV4 {
         let (host, port) = match daemon.split_once('-') {
             Some(("sampler", number)) => (number.parse().unwrap(), 10001),
             Some(("agg", number)) => (20 + number.parse::<u8>().unwrap(), 10101),
             _ => (31, 10201),
         };
-        let auth = Auth { domain: "test".into(), method: AuthMethod::None };
-        Client::connect(ConnectOptions::new(self.network.address(host), port, auth)).await
+        SocketAddrV4::new(self.network.address(host).parse().unwrap(), port)
     }
 
     /// The answer of a daemon to a question.
@@ -350,6 +357,33 @@ impl Maestro {
     pub(crate) fn sent(&self) -> Vec<String> {
         let changes = |line: &&str| line.contains(" <- ");
         self.log().lines().filter(changes).map(str::to_owned).collect()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn send(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
+    /// Whom it has TCP connections to, as the system knows them.
+    pub(crate) fn peers(&self) -> BTreeSet<SocketAddrV4> {
+        let process = PathBuf::from(format!("/proc/{}", self.process.id()));
+        let sockets = std::fs::read_dir(process.join("fd")).unwrap().flatten();
+        let sockets: BTreeSet<String> = sockets
+            .filter_map(|file| std::fs::read_link(file.path()).ok())
+            .filter_map(|target| Some(target.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned()))
+            .collect();
+        // Of each line: the remote address, the state (01: established), and the number of the socket.
+        let table = std::fs::read_to_string(process.join("net/tcp")).unwrap();
+        let peer = |line: &str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let (address, port) = fields.get(2)?.split_once(':')?;
+            if fields.get(3) != Some(&"01") || !sockets.contains(*fields.get(9)?) {
+                return None;
+            }
+            let address = u32::from_str_radix(address, 16).ok()?;
+            Some(SocketAddrV4::new(Ipv4Addr::from(address.to_le_bytes()), u16::from_str_radix(port, 16).ok()?))
+        };
+        table.lines().filter_map(peer).collect()
     }
 
     /// Sends a signal and gives the exit code.

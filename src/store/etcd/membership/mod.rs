@@ -45,7 +45,7 @@ const PUBLICATIONS_WAITING: usize = 1024;
 pub enum Presence {
     /// It does not, or we do not know.
     Absent {
-        /// Why.
+        /// Why; nothing before the first try.
         reason: String,
     },
     /// It does.
@@ -114,7 +114,7 @@ impl Membership {
     /// Takes the place of a member, as soon as etcd lets it. Needs a running tokio runtime.
     pub(super) fn join(members: &Arc<Members>, keys: ClusterKeys, me: &Name, lease: Duration) -> Membership {
         let own = Own { keys, me: me.clone() };
-        let (presence_sender, presence) = watch::channel(Presence::Absent { reason: "it has just started".into() });
+        let (presence_sender, presence) = watch::channel(Presence::Absent { reason: String::new() });
         let (publication_sender, publications) = mpsc::channel(PUBLICATIONS_WAITING);
         let (publisher, orders) = mpsc::unbounded_channel();
         let (resign, look) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

@@ -1,0 +1,50 @@
+//! Each daemon has one maestro.
+
+use crate::council::Council;
+
+#[tokio::test]
+async fn those_that_start_together_share_the_daemons() {
+    let mut council = Council::without_maestros(&[]).await;
+    for index in [0, 1, 2] {
+        council.start(index);
+    }
+    council.site.until_home().await;
+    council.until_shared(&[0, 1, 2]).await;
+    let mut roles = council.roles();
+    roles.sort();
+    assert_eq!(roles, ["FOLLOWER", "FOLLOWER", "LEADER"]);
+}
+
+#[tokio::test]
+async fn each_takes_its_part_in_a_change_of_the_configuration() {
+    let council = Council::at_work(&[]).await;
+    let before = [0, 1, 2].map(|index| council.maestro(index).sent().len());
+    council.site.write("cluster.yaml", &[("name: meminfo, interval: 200ms", "name: meminfo, interval: 500ms")]);
+    council.site.load("cluster.yaml");
+    council.site.until_sampled_every("meminfo", 500_000).await;
+    for (index, share) in [(0, 1..=3), (1, 4..=6), (2, 7..=8)] {
+        let share: Vec<String> = share.map(|number| format!("sampler-{number}")).collect();
+        let sent = council.maestro(index).sent().split_off(before[index]);
+        let daemon =
+            |line: &String| line.split(" <- ").next().and_then(|head| head.split(' ').next_back()).unwrap().to_owned();
+        let mut daemons: Vec<String> = sent.iter().map(daemon).collect();
+        daemons.dedup();
+        daemons.sort();
+        daemons.dedup();
+        assert_eq!(daemons, share, "{sent:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_aggregator_is_replaced_and_gets_its_work_back() {
+    let council = Council::at_work(&[]).await;
+    // The first maestro has agg-1 and agg-2, the second agg-3.
+    for (lost, placed) in
+        [("agg-2", [&[1, 2, 3, 4][..], &[], &[5, 6, 7, 8]]), ("agg-3", [&[1, 2, 3, 7], &[4, 5, 6, 8], &[]])]
+    {
+        council.site.order("kill", &[lost]);
+        council.site.until_placed(placed).await;
+        council.site.order("start", &[lost]);
+        council.site.until_home().await;
+    }
+}
