@@ -2,13 +2,16 @@
 //!
 //! Each table puts one input to three algorithms: ours, plain LPT (each set, heaviest first, to whoever carries least), and
 //! the Python maestro's (each aggregator takes sets in order up to its share of the *bytes*, whatever their frequency;
-//! what fits nowhere is dropped).
+//! what fits nowhere is dropped: `-n` says how many sets). Then an aggregator is lost, returns, and one more is added; the
+//! least that has to move is that of sets that could be cut at will. Recorded inputs are of `tests/fixtures/placement`.
+
+#![expect(clippy::expect_used, reason = "what fails here fails the run")]
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
-use maestro::placement::sets::{Band, PlacedSet, SetPlacement, Weight, lower_bound, place_sets};
+use maestro::placement::sets::{Band, PlacedSet, SetPlacement, Weight, least_moved, lower_bound, place_sets};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -24,17 +27,25 @@ fn main() {
     // As a test it only shows that it runs.
     let full = std::env::args().any(|argument| argument == "--bench");
     let sizes: &[usize] = if full { &[100, 10_000, 1_000_000] } else { &[100] };
-    println!("heaviest aggregator against the bound that nobody can beat; seconds from nothing and after a loss");
     println!(
-        "{:<22} {:>9} {:>5} | {:>7} {:>7} {:>7} | {:>8} {:>8} | {:>12} {:>12}",
-        "input", "sets", "aggs", "ours", "LPT", "Python", "place s", "loss s", "loss moved", "return moved"
+        "{:<24} {:>7} {:>4} | {:^23} | {:^23} | {:^23} |",
+        "", "", "", "heaviest / bound", "seconds", "moved / least"
+    );
+    println!(
+        "{:<24} {:>7} {:>4} | {:>7} {:>7} {:>7} | {:>7} {:>7} {:>7} | {:>7} {:>7} {:>7} | {:>5}",
+        "input", "sets", "aggs", "ours", "LPT", "Python", "start", "loss", "return", "loss", "return", "growth", "torn"
     );
     for &count in sizes {
-        for aggregators in [2, 8, 64] {
-            for (name, input) in inputs(count) {
+        for (name, input) in inputs(count) {
+            for aggregators in [2, 8, 64] {
                 row(name, &input, aggregators);
             }
         }
+    }
+    row("recorded: sets-current", &recorded("sets-current.txt", 6), 3);
+    let daemons: &[(u32, usize)] = if full { &[(40, 4), (1_000, 8), (80_000, 64)] } else { &[(40, 4)] };
+    for (count, aggregators) in daemons {
+        row("recorded: real daemons", &recorded("daemon.txt", *count), *aggregators);
     }
 }
 
@@ -72,60 +83,87 @@ fn inputs(count: usize) -> Vec<(&'static str, Vec<Input>)> {
     ]
 }
 
-fn row(name: &str, input: &[Input], aggregators: usize) {
-    let mut sets: Vec<PlacedSet> = input
-        .iter()
-        .map(|set| PlacedSet {
-            producer: set.producer,
-            weight: Weight::of(set.size_bytes, set.interval_us),
-            owner: None,
+/// Producers that all have the sets which a file lists.
+fn recorded(file: &str, producers: u32) -> Vec<Input> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/placement").join(file);
+    let text = std::fs::read_to_string(path).expect("the sizes are there");
+    let sets = text.lines().map(|line| {
+        let mut numbers = line.split_whitespace().skip(1).map(|number| number.parse().expect("a number"));
+        (numbers.next().expect("a size"), numbers.next().expect("an interval"))
+    });
+    let sets: Vec<(u64, u64)> = sets.collect();
+    let of = |producer| {
+        sets.iter().map(move |(size_bytes, interval_us)| Input {
+            producer,
+            size_bytes: *size_bytes,
+            interval_us: *interval_us,
         })
-        .collect();
-    let weights: Vec<Weight> = sets.iter().map(|set| set.weight).collect();
+    };
+    (0..producers).flat_map(of).collect()
+}
+
+fn row(name: &str, input: &[Input], aggregators: usize) {
+    let weights: Vec<Weight> = input.iter().map(|set| Weight::of(set.size_bytes, set.interval_us)).collect();
     let bound = lower_bound(weights.iter().copied(), aggregators).bytes_per_s();
+    let fresh = |(set, weight): (&Input, &Weight)| PlacedSet { producer: set.producer, weight: *weight, owner: None };
+    let mut sets: Vec<PlacedSet> = input.iter().zip(&weights).map(fresh).collect();
+    // One more can be added.
     let mut usable = vec![true; aggregators];
+    usable.push(false);
 
-    let begin = Instant::now();
-    let first = place_sets(&sets, &usable, Band::default());
-    let place_s = begin.elapsed().as_secs_f64();
-    keep(&mut sets, &first);
-
+    let start = change(&mut sets, &usable);
+    let heaviest = heaviest(&start.placement.loads);
     usable[1] = false;
-    let begin = Instant::now();
-    let lost = place_sets(&sets, &usable, Band::default());
-    let loss_s = begin.elapsed().as_secs_f64();
-    let orphaned = first.loads[1].bytes_per_s();
-    let loss_moved = moved(&weights, &lost) / orphaned.max(1e-9);
-    keep(&mut sets, &lost);
+    let loss = change(&mut sets, &usable);
     usable[1] = true;
-    let back = place_sets(&sets, &usable, Band::default());
-    // What an even share of one aggregator is, is the least that has to move for perfect balance.
-    let return_moved =
-        moved(&weights, &back) / (weights.iter().copied().sum::<Weight>().bytes_per_s() / aggregators as f64);
+    let back = change(&mut sets, &usable);
+    usable[aggregators] = true;
+    let growth = change(&mut sets, &usable);
 
     println!(
-        "{:<22} {:>9} {:>5} | {:>7.4} {:>7.4} {:>7} | {:>8.4} {:>8.4} | {:>11.3}x {:>11.3}x",
+        "{:<24} {:>7} {:>4} | {:>7.4} {:>7.4} {:>7} | {:>7.4} {:>7.4} {:>7.4} | {:>7.3} {:>7.3} {:>7.3} | {:>5}",
         name,
         input.len(),
         aggregators,
-        heaviest(&first.loads) / bound,
+        heaviest / bound,
         lpt(&weights, aggregators) / bound,
         python(input, aggregators, bound),
-        place_s,
-        loss_s,
-        loss_moved,
-        return_moved,
+        start.seconds,
+        loss.seconds,
+        back.seconds,
+        loss.moved,
+        back.moved,
+        growth.moved,
+        torn(&sets)
     );
 }
 
-fn keep(sets: &mut [PlacedSet], placement: &SetPlacement) {
+/// What a change of the aggregators has led to.
+struct Change {
+    placement: SetPlacement,
+    seconds: f64,
+    /// The weight that has moved, in parts of the least that would have had to if sets could be cut at will.
+    moved: f64,
+}
+
+fn change(sets: &mut [PlacedSet], usable: &[bool]) -> Change {
+    let least = least_moved(sets, usable).bytes_per_s();
+    let begin = Instant::now();
+    let placement = place_sets(sets, usable, Band::default());
+    let seconds = begin.elapsed().as_secs_f64();
+    let moved: f64 = placement.moves.iter().map(|moved| sets[moved.set].weight.bytes_per_s()).sum();
     for (set, owner) in sets.iter_mut().zip(&placement.owners) {
         set.owner = *owner;
     }
+    Change { placement, seconds, moved: if moved > 0.0 { moved / least } else { 0.0 } }
 }
 
-fn moved(weights: &[Weight], placement: &SetPlacement) -> f64 {
-    placement.moves.iter().map(|moved| weights[moved.set].bytes_per_s()).sum()
+/// How many producers more than one aggregator has something of.
+fn torn(sets: &[PlacedSet]) -> usize {
+    let mut held: Vec<(u32, Option<u16>)> = sets.iter().map(|set| (set.producer, set.owner)).collect();
+    held.sort_unstable();
+    held.dedup();
+    held.chunk_by(|a, b| a.0 == b.0).filter(|holders| holders.len() > 1).count()
 }
 
 fn heaviest(loads: &[Weight]) -> f64 {

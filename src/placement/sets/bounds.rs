@@ -25,18 +25,7 @@ pub fn lower_bound(weights: impl Iterator<Item = Weight>, aggregators: usize) ->
     Weight(together.max().unwrap_or(0).max(mean))
 }
 
-/// The least weight that has to move until these loads differ by no more than the heaviest set: as much as if sets could
-/// be cut at will.
-#[must_use]
-pub fn least_moved(loads: &[Weight], heaviest_set: Weight) -> Weight {
-    let loads: Vec<u64> = loads.iter().map(|load| load.0).collect();
-    let corridor = Corridor::between(&loads, heaviest_set.0, u64::MAX);
-    let surplus = loads.iter().map(|load| load.saturating_sub(corridor.high)).fold(0, u64::saturating_add);
-    // Between two whole numbers the other end of the corridor may ask for a little more.
-    Weight(surplus)
-}
-
-/// Where all loads should come to lie.
+/// Where all loads should come to lie, but for those that cannot be lighter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Corridor {
     pub(super) low: u64,
@@ -45,23 +34,29 @@ pub(super) struct Corridor {
 
 impl Corridor {
     /// The corridor of this width, below the ceiling, that the least weight has to move for: what those above it have too
-    /// much is what those below it lack.
-    pub(super) fn between(loads: &[u64], width: u64, ceiling: u64) -> Corridor {
-        let sum = |parts: &mut dyn Iterator<Item = u64>| parts.fold(0, u64::saturating_add);
-        let surplus = |low: u64| sum(&mut loads.iter().map(|load| load.saturating_sub(low.saturating_add(width))));
-        let lack = |low: u64| sum(&mut loads.iter().map(|load| low.saturating_sub(*load)));
-        // The higher the corridor, the smaller the surplus: the highest one with at least as much surplus as lack.
-        let (mut low, mut too_high) =
-            (loads.iter().copied().min().unwrap_or(0), loads.iter().copied().max().unwrap_or(0));
-        while too_high.saturating_sub(low) > 1 {
+    /// much, and what has no place yet, is what those below it lack. Of each load some is stuck.
+    pub(super) fn between(loads: &[u64], stuck: &[u64], unplaced: u64, width: u64, ceiling: u64) -> Corridor {
+        let at = |low: u64| Corridor { low, high: low.saturating_add(width) };
+        let offered = |low: u64| at(low).surplus(loads, stuck).saturating_add(unplaced);
+        let lack = |low: u64| loads.iter().map(|load| low.saturating_sub(*load)).fold(0, u64::saturating_add);
+        // The higher it is, the less is offered and the more is lacking.
+        let mut low = loads.iter().copied().min().unwrap_or(0);
+        let mut too_high = loads.iter().copied().max().unwrap_or(0).saturating_add(unplaced).saturating_add(1);
+        while too_high - low > 1 {
             let middle = low + (too_high - low) / 2;
-            if surplus(middle) >= lack(middle) {
+            if offered(middle) >= lack(middle) {
                 low = middle;
             } else {
                 too_high = middle;
             }
         }
-        let high = low.saturating_add(width).min(ceiling);
+        let high = at(low).high.min(ceiling);
         Corridor { low: high.saturating_sub(width), high }
+    }
+
+    /// What the loads have too much.
+    pub(super) fn surplus(self, loads: &[u64], stuck: &[u64]) -> u64 {
+        let above = loads.iter().zip(stuck).map(|(load, stuck)| load.saturating_sub(self.high.max(*stuck)));
+        above.fold(0, u64::saturating_add)
     }
 }

@@ -9,7 +9,8 @@ use super::bounds::Corridor;
 use super::holders::Holders;
 use super::shares::{ByWeight, Shares};
 
-/// When loads are even.
+/// When loads are even: a giant's aggregator may be as heavy as the giant, and nobody who has more than that may be far
+/// above the lightest.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Goal {
     /// What the heaviest may carry at most.
@@ -19,8 +20,15 @@ pub(super) struct Goal {
 }
 
 impl Goal {
-    pub(super) fn is_reached(self, shares: &Shares<'_>) -> bool {
-        shares.heaviest() <= self.ceiling && shares.heaviest() - shares.lightest() <= self.spread
+    pub(super) fn is_reached(self, loads: &[u64], stuck: &[u64]) -> bool {
+        let heaviest = loads.iter().copied().max().unwrap_or(0);
+        let lightest = loads.iter().copied().min().unwrap_or(0);
+        let could_be_lighter = loads.iter().zip(stuck).filter(|(load, stuck)| load > stuck).map(|(load, _)| *load);
+        heaviest <= self.ceiling && could_be_lighter.max().unwrap_or(lightest) - lightest <= self.spread
+    }
+
+    pub(super) fn is_reached_by(self, shares: &Shares<'_>) -> bool {
+        self.is_reached(shares.loads(), &shares.stuck())
     }
 }
 
@@ -98,7 +106,7 @@ struct Pair {
 impl Evening<'_, '_> {
     fn run(&mut self, steps: &[Step]) {
         for _ in 0..MOST_STEPS {
-            if self.goal.is_reached(self.shares) || !steps.iter().any(|step| self.make(*step)) {
+            if self.goal.is_reached_by(self.shares) || !steps.iter().any(|step| self.make(*step)) {
                 return;
             }
         }
@@ -106,14 +114,17 @@ impl Evening<'_, '_> {
 
     /// Makes a step wherever it helps first: from the heaviest, to the lightest.
     fn make(&mut self, step: Step) -> bool {
-        let loads = self.shares.loads();
-        let corridor = Corridor::between(loads, self.goal.spread, self.goal.ceiling);
+        let (loads, stuck) = (self.shares.loads(), self.shares.stuck());
+        let corridor = Corridor::between(loads, &stuck, 0, self.goal.spread, self.goal.ceiling);
         let mut by_load: Vec<(u64, u16)> = loads.iter().copied().zip(0..).collect();
         by_load.sort_unstable();
-        for (heavy_load, heavy) in by_load.iter().rev().take_while(|(load, _)| *load > corridor.high) {
+        for (heavy_load, heavy) in by_load.iter().rev() {
+            let need = heavy_load.saturating_sub(corridor.high.max(stuck[usize::from(*heavy)]));
+            if need == 0 {
+                continue;
+            }
             for (light_load, light) in by_load.iter().take(PARTNERS).take_while(|(load, _)| load < heavy_load) {
                 let room = (heavy_load - corridor.low).min(corridor.high.saturating_sub(*light_load));
-                let need = heavy_load - corridor.high;
                 let pair = Pair { heavy: *heavy, light: *light, need, room, gap: heavy_load - light_load };
                 let is_made = match step {
                     Step::Whole(which) => self.move_whole(pair, which),
@@ -132,15 +143,16 @@ impl Evening<'_, '_> {
         false
     }
 
-    /// The lightest share that suffices, or else the heaviest that does not; rather one whose producer the other has
-    /// something of already, where that moves no more.
+    /// The lightest share that suffices or the heaviest that does not, whichever is nearer to what is needed; rather one
+    /// whose producer the other has something of already, where that moves no more.
     fn move_whole(&mut self, pair: Pair, which: Which) -> bool {
         let Pair { heavy, light, need, room, .. } = pair;
         let list = self.list(heavy, which);
         let fitting = |from: u64, to: u64| list.range((from, 0)..=(to.max(from), u32::MAX));
         let sufficient = if need <= room { fitting(need, room).next() } else { None };
-        let insufficient = || fitting(1, need.min(room)).next_back().filter(|(weight, _)| *weight <= room);
-        let Some((weight, share)) = sufficient.or_else(insufficient).copied() else { return false };
+        let insufficient = fitting(1, need.min(room)).next_back().filter(|(weight, _)| *weight <= need.min(room));
+        let nearest = sufficient.into_iter().chain(insufficient).min_by_key(|(weight, _)| weight.abs_diff(need));
+        let Some((weight, share)) = nearest.copied() else { return false };
         let share = if which == Which::Settled {
             self.reuniting(heavy, light, weight.max(need.min(room))).unwrap_or(share)
         } else {

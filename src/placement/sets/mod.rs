@@ -16,17 +16,20 @@
 
 mod bounds;
 mod evening;
+mod few;
 mod holders;
 mod shares;
 mod weight;
 
 use std::cmp::Reverse;
 
+use bounds::Corridor;
 use evening::{Goal, even_out, even_out_freely};
+use few::place_few;
 use holders::Holders;
 use shares::{NOBODY, Shares};
 
-pub use bounds::{least_moved, lower_bound};
+pub use bounds::lower_bound;
 pub use weight::Weight;
 
 /// A set that is to be placed.
@@ -92,30 +95,60 @@ impl Default for Band {
 
 impl Band {
     fn limit(self, bound: u64) -> u64 {
-        bound.saturating_add(bound / 100 * self.percent + bound % 100 * self.percent / 100)
+        let percent = u128::from(self.percent);
+        u64::try_from(u128::from(bound) * (100 + percent) / 100).unwrap_or(u64::MAX)
     }
 }
 
 /// A placement from nothing is as good as this before sets of one producer are torn apart for it.
 const FRESH: Band = Band { percent: 1 };
+/// Nothing may be further above the bound than this, if it can be helped.
+const FAR: Band = Band { percent: 33 };
+/// How often a placement is looked at again that cannot be within the band. Each time the loads come closer together.
+const MOST_ROUNDS: usize = 100;
 
 /// Places every set on one of the aggregators that `usable` allows, which are numbered by it.
 #[must_use]
 pub fn place_sets(sets: &[PlacedSet], usable: &[bool], band: Band) -> SetPlacement {
-    let numbers: Vec<u16> = (0..NOBODY).zip(usable).filter(|(_, usable)| **usable).map(|(number, _)| number).collect();
+    let numbers = numbers(usable);
     if numbers.is_empty() {
         let owners = vec![None; sets.len()];
         return SetPlacement { owners, loads: vec![Weight::default(); usable.len()], ..SetPlacement::default() };
     }
     let bound = lower_bound(sets.iter().map(|set| set.weight), numbers.len());
-    let kept = kept(sets, usable, &numbers);
-    let indices = if kept.iter().all(|index| *index == NOBODY) {
-        from_nothing(sets, numbers.len(), bound)
-    } else {
-        keeping(sets, kept, numbers.len(), bound, band)
-    };
+    let mut indices = kept(sets, usable, &numbers);
+    if indices.iter().all(|index| *index == NOBODY) {
+        indices = from_nothing(sets, numbers.len(), bound);
+    }
+    // Once is enough, unless what the band asks for cannot be had: then until a second look would move nothing.
+    for _ in 0..MOST_ROUNDS {
+        let before = indices.clone();
+        let is_tolerable;
+        (indices, is_tolerable) = keeping(sets, indices, numbers.len(), bound, band);
+        if is_tolerable || indices == before {
+            break;
+        }
+    }
     let owners = indices.into_iter().map(|index| numbers[usize::from(index)]).collect();
     summary(sets, usable, owners, bound)
+}
+
+/// The weight that has to move at least until everybody is even, given that what has no owner moves anyway: as much as if
+/// sets could be cut at will.
+#[must_use]
+pub fn least_moved(sets: &[PlacedSet], usable: &[bool]) -> Weight {
+    let numbers = numbers(usable);
+    let shares = Shares::new(sets, kept(sets, usable, &numbers), numbers.len());
+    let orphans = sets.iter().zip(shares.kept()).filter(|(_, index)| **index == NOBODY);
+    let unplaced: Weight = orphans.map(|(set, _)| set.weight).sum();
+    let stuck = shares.stuck();
+    let corridor = Corridor::between(shares.loads(), &stuck, unplaced.0, shares.grain(), u64::MAX);
+    Weight(unplaced.0.saturating_add(corridor.surplus(shares.loads(), &stuck)))
+}
+
+/// The numbers of those that may be used.
+fn numbers(usable: &[bool]) -> Vec<u16> {
+    (0..NOBODY).zip(usable).filter(|(_, usable)| **usable).map(|(number, _)| number).collect()
 }
 
 /// The index of each set's owner among those that may be used.
@@ -132,7 +165,8 @@ fn summary(sets: &[PlacedSet], usable: &[bool], owners: Vec<u16>, bound: Weight)
     let mut loads = vec![0u64; usable.len()];
     let mut moves = Vec::new();
     for (number, (set, owner)) in sets.iter().zip(&owners).enumerate() {
-        loads[usize::from(*owner)] += set.weight.0;
+        let load = &mut loads[usize::from(*owner)];
+        *load = load.saturating_add(set.weight.0);
         if set.owner != Some(*owner) {
             let reason = match set.owner {
                 None => Reason::New,
@@ -153,14 +187,14 @@ fn summary(sets: &[PlacedSet], usable: &[bool], owners: Vec<u16>, bound: Weight)
 fn from_nothing(sets: &[PlacedSet], aggregators: usize, bound: Weight) -> Vec<u16> {
     let nobody = || Shares::new(sets, vec![NOBODY; sets.len()], aggregators);
     let mut together = nobody();
-    let goal = Goal { ceiling: FRESH.limit(bound.0), spread: together.heaviest_set() };
-    together.place_together(bound.0, &Holders::default());
-    even_out_freely(&mut together, goal);
-    if goal.is_reached(&together) {
+    let goal = Goal { ceiling: FRESH.limit(bound.0), spread: together.grain() };
+    place_orphans(&mut together, goal, bound, &Holders::default());
+    if goal.is_reached_by(&together) {
         return together.into_owners();
     }
     let mut apart = nobody();
-    apart.place_apart();
+    let singles = apart.single_orphans();
+    apart.place(singles, u64::MAX, &Holders::default());
     even_out_freely(&mut apart, goal);
     // Connections are worth a little balance, as long as the heaviest is not far from what it could be.
     let is_worth_it = FRESH.limit(apart.heaviest()) < together.heaviest()
@@ -168,19 +202,58 @@ fn from_nothing(sets: &[PlacedSet], aggregators: usize, bound: Weight) -> Vec<u1
     if is_worth_it { apart.into_owners() } else { together.into_owners() }
 }
 
-fn keeping(sets: &[PlacedSet], kept: Vec<u16>, aggregators: usize, bound: Weight, band: Band) -> Vec<u16> {
+/// What has an owner stays there, unless that is beyond the band. Says whether the result is within it.
+fn keeping(sets: &[PlacedSet], kept: Vec<u16>, aggregators: usize, bound: Weight, band: Band) -> (Vec<u16>, bool) {
     let holders = Holders::of_orphaned(sets, &kept);
     let mut shares = Shares::new(sets, kept, aggregators);
-    let goal = Goal { ceiling: band.limit(bound.0), spread: shares.heaviest_set() };
+    let goal = Goal { ceiling: band.limit(bound.0), spread: shares.grain() };
     let tolerated = Goal { spread: goal.spread.max(goal.ceiling - bound.0), ..goal };
     join_their_producers(&mut shares, sets, &holders, tolerated);
-    shares.place_together(bound.0, &holders);
-    even_out_freely(&mut shares, goal);
-    if !tolerated.is_reached(&shares) {
-        let torn = Holders::of_torn(sets, shares.kept());
-        even_out(&mut shares, goal, torn);
+    place_orphans(&mut shares, goal, bound, &holders);
+    if !tolerated.is_reached_by(&shares) {
+        move_settled(&mut shares, sets, goal, bound);
     }
-    shares.into_owners()
+    let is_tolerable = tolerated.is_reached_by(&shares);
+    (shares.into_owners(), is_tolerable)
+}
+
+/// Places what has no owner, without moving anything else.
+fn place_orphans(shares: &mut Shares<'_>, goal: Goal, bound: Weight, holders: &Holders) {
+    let orphans = shares.orphans();
+    let is_even = place_few(shares, orphans.clone().collect(), goal, holders);
+    shares.place(orphans, bound.0, holders);
+    if !is_even {
+        even_out_freely(shares, goal);
+    }
+}
+
+/// Moves what has an owner as well: whole shares where that suffices, or else, where no step helps any more, single sets.
+fn move_settled(shares: &mut Shares<'_>, sets: &[PlacedSet], goal: Goal, bound: Weight) {
+    let torn = Holders::of_torn(sets, shares.kept());
+    let before = shares.clone();
+    even_out(shares, goal, torn);
+    let whole = evened_by_trying(&before, Shares::few, goal);
+    if let Some(whole) = whole.filter(|whole| !goal.is_reached_by(shares) || whole.cost() < shares.cost()) {
+        *shares = whole;
+    }
+    for ceiling in [goal.ceiling, FAR.limit(bound.0)] {
+        let goal = Goal { ceiling, ..goal };
+        if !goal.is_reached_by(shares)
+            && let Some(single) = evened_by_trying(&before, Shares::few_single, goal)
+        {
+            *shares = single;
+        }
+    }
+}
+
+fn evened_by_trying<'a>(
+    before: &Shares<'a>,
+    units: impl FnOnce(&mut Shares<'a>) -> Option<Vec<u32>>,
+    goal: Goal,
+) -> Option<Shares<'a>> {
+    let mut shares = before.clone();
+    let units = units(&mut shares)?;
+    place_few(&mut shares, units, goal, &Holders::default()).then_some(shares)
 }
 
 /// Gives new sets to who has most of their producer, unless that alone would be reason enough to move some.

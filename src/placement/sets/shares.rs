@@ -12,6 +12,8 @@ pub(super) const NOBODY: u16 = u16::MAX;
 
 /// How many of the lightest aggregators are looked at for one who has nothing of the producer so far.
 const ALTERNATIVES: usize = 8;
+/// More sets than this are not looked through for how few shares they make.
+const FEW_SETS: usize = 4_096;
 
 /// What one aggregator has of a producer, or a part of it that moves for itself.
 #[derive(Debug, Clone)]
@@ -24,13 +26,23 @@ pub(super) struct Share {
     pub(super) home: u16,
     /// Who has it.
     pub(super) at: u16,
+    /// Whether it is only a part of what its home had.
+    pub(super) is_torn: bool,
+}
+
+/// A set so heavy that it is an aggregator's even share alone.
+#[derive(Debug, Clone, Copy)]
+struct Giant {
+    set: u32,
+    weight: u64,
+    at: u16,
 }
 
 /// Shares by weight.
 pub(super) type ByWeight = BTreeSet<(u64, u32)>;
 
 /// The shares of one aggregator.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Listed {
     /// Those that have just come, which may as well go elsewhere.
     pub(super) free: ByWeight,
@@ -40,12 +52,13 @@ pub(super) struct Listed {
 
 /// The aggregators that may be used, by index, with what they carry. An aggregator's sets are grouped to shares when
 /// somebody asks for them: most changes concern few of a million sets.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Shares<'a> {
     sets: &'a [PlacedSet],
     /// A weight counts up to here, so that the sum of all fits.
     most: u64,
-    heaviest_set: u64,
+    grain: u64,
+    giants: Vec<Giant>,
     /// Who has had each set so far, by index.
     kept: Vec<u16>,
     shares: Vec<Share>,
@@ -61,10 +74,12 @@ impl<'a> Shares<'a> {
     pub(super) fn new(sets: &'a [PlacedSet], kept: Vec<u16>, aggregators: usize) -> Shares<'a> {
         let total: u128 = sets.iter().map(|set| u128::from(set.weight.0)).sum();
         let most = if u64::try_from(total).is_ok() { u64::MAX } else { u64::MAX / sets.len() as u64 };
+        let (giants, grain) = giants(sets, most, &kept, aggregators);
         let mut shares = Shares {
             sets,
             most,
-            heaviest_set: sets.iter().map(|set| set.weight.0.min(most)).max().unwrap_or(0),
+            grain,
+            giants,
             kept,
             shares: Vec::new(),
             order: Vec::new(),
@@ -106,8 +121,19 @@ impl<'a> Shares<'a> {
         self.loads.iter().copied().min().unwrap_or(0)
     }
 
-    pub(super) fn heaviest_set(&self) -> u64 {
-        self.heaviest_set
+    /// The heaviest set that is no giant.
+    pub(super) fn grain(&self) -> u64 {
+        self.grain
+    }
+
+    /// What each aggregator cannot get rid of: the giant that it has.
+    pub(super) fn stuck(&self) -> Vec<u64> {
+        let mut stuck = vec![0; self.loads.len()];
+        for giant in self.giants.iter().filter(|giant| giant.at != NOBODY) {
+            let stuck: &mut u64 = &mut stuck[usize::from(giant.at)];
+            *stuck = giant.weight.max(*stuck);
+        }
+        stuck
     }
 
     pub(super) fn weight(&self, set: u32) -> u64 {
@@ -125,6 +151,9 @@ impl<'a> Shares<'a> {
     /// Lets an aggregator have a set of nobody's, as if it had always been there.
     pub(super) fn settle(&mut self, set: u32, index: u16) {
         self.kept[set as usize] = index;
+        for giant in self.giants.iter_mut().filter(|giant| giant.set == set) {
+            giant.at = index;
+        }
         self.loads[usize::from(index)] += self.weight(set);
         self.counts[usize::from(index)] += 1;
     }
@@ -143,26 +172,70 @@ impl<'a> Shares<'a> {
         self.listed[usize::from(index)].get_or_insert_default()
     }
 
-    /// Places what nobody has, the sets of a producer together.
-    pub(super) fn place_together(&mut self, ceiling: u64, holders: &Holders) {
-        let shares = self.group(NOBODY, |sets, set| sets[set as usize].producer);
-        self.place(shares, ceiling, holders);
+    /// Makes shares of what nobody has, by producer.
+    pub(super) fn orphans(&mut self) -> Range<u32> {
+        self.group(NOBODY, |sets, set| sets[set as usize].producer)
     }
 
-    /// Places what nobody has, each set for itself.
-    pub(super) fn place_apart(&mut self) {
-        let shares = self.group(NOBODY, |_, set| set);
-        self.place(shares, u64::MAX, &Holders::default());
+    /// Makes a share of each set that nobody has.
+    pub(super) fn single_orphans(&mut self) -> Range<u32> {
+        self.group(NOBODY, |_, set| set)
     }
 
-    /// Gives each share to whoever carries least, the heaviest share first, and of it only a part where the whole would
+    /// All shares, unless there are many sets to make them of.
+    pub(super) fn few(&mut self) -> Option<Vec<u32>> {
+        if self.sets.len() > FEW_SETS {
+            return None;
+        }
+        for (index, _) in (0..).zip(self.loads.clone()) {
+            self.of(index);
+        }
+        Some((0..).zip(&self.shares).map(|(share, _)| share).collect())
+    }
+
+    /// All shares, each torn to single sets.
+    pub(super) fn few_single(&mut self) -> Option<Vec<u32>> {
+        for share in self.few()? {
+            let sets = self.sets_of(share).to_vec();
+            for set in &sets[1..] {
+                self.tear(share, &[*set]);
+            }
+        }
+        self.few()
+    }
+
+    /// What the aggregators would carry without some shares, and what of it would be stuck.
+    pub(super) fn without(&self, shares: &[u32]) -> (Vec<u64>, Vec<u64>) {
+        let mut without = self.clone();
+        for share in shares.iter().map(|share| self.share(*share)).filter(|share| share.at != NOBODY) {
+            without.loads[usize::from(share.at)] -= share.weight;
+            without.giants.retain(|giant| !self.order[share.sets.clone()].contains(&giant.set));
+        }
+        let stuck = without.stuck();
+        (without.loads, stuck)
+    }
+
+    /// The heaviest giant of a share.
+    pub(super) fn giant_in(&self, share: u32) -> u64 {
+        let giants = self.giants.iter().filter(|giant| self.sets_of(share).contains(&giant.set));
+        giants.map(|giant| giant.weight).max().unwrap_or(0)
+    }
+
+    /// What a change costs: how many shares are torn that somebody keeps a part of, and the weight that moves.
+    pub(super) fn cost(&self) -> (usize, u64) {
+        let kept_parts = self.shares.iter().filter(|share| share.is_torn && share.at == share.home);
+        let moved = self.shares.iter().filter(|share| share.home != NOBODY && share.at != share.home);
+        (kept_parts.count(), moved.map(|share| share.weight).sum())
+    }
+
+    /// Gives each share that nobody has yet to whoever carries least, the heaviest share first, and of it only a part where the whole would
     /// lift him above the ceiling. He should rather have nothing of that producer yet: the day that the new share leaves
     /// again, the old one would be interrupted.
-    fn place(&mut self, shares: Range<u32>, ceiling: u64, holders: &Holders) {
+    pub(super) fn place(&mut self, shares: impl Iterator<Item = u32>, ceiling: u64, holders: &Holders) {
         let carried = self.loads.iter().zip(&self.counts).zip(0..);
         let mut by_load: BTreeSet<(u64, u32, u16)> =
             carried.map(|((load, count), index)| (*load, *count, index)).collect();
-        let mut heaviest_first: Vec<u32> = shares.collect();
+        let mut heaviest_first: Vec<u32> = shares.filter(|share| self.share(*share).at == NOBODY).collect();
         heaviest_first.sort_by_key(|share| Reverse(self.share(*share).weight));
         for share in heaviest_first {
             let mut is_placed = false;
@@ -216,8 +289,8 @@ impl<'a> Shares<'a> {
         self.order[whole.sets.clone()].sort_unstable_by_key(|set| (torn.contains(set), *set));
         let cut = whole.sets.end - torn.len();
         let weight = torn.iter().map(|set| self.weight(*set)).sum();
-        let part = Share { sets: cut..whole.sets.end, weight, ..whole };
-        let rest = Share { sets: whole.sets.start..cut, weight: whole.weight - weight, ..whole };
+        let part = Share { sets: cut..whole.sets.end, weight, is_torn: true, ..whole };
+        let rest = Share { sets: whole.sets.start..cut, weight: whole.weight - weight, is_torn: true, ..whole };
         self.unlist(share);
         self.shares[share as usize] = rest;
         self.enlist(share);
@@ -229,7 +302,7 @@ impl<'a> Shares<'a> {
 
     /// Moves a share to an aggregator.
     pub(super) fn give(&mut self, share: u32, index: u16) {
-        let Share { ref sets, weight, at, .. } = self.shares[share as usize];
+        let Share { sets, weight, at, .. } = self.shares[share as usize].clone();
         let count = u32::try_from(sets.len()).unwrap_or(u32::MAX);
         self.unlist(share);
         if at != NOBODY {
@@ -237,6 +310,11 @@ impl<'a> Shares<'a> {
             self.counts[usize::from(at)] -= count;
         }
         self.shares[share as usize].at = index;
+        if self.giants.last().is_some_and(|giant| giant.weight <= weight) {
+            for giant in self.giants.iter_mut().filter(|giant| self.order[sets.clone()].contains(&giant.set)) {
+                giant.at = index;
+            }
+        }
         self.loads[usize::from(index)] += weight;
         self.counts[usize::from(index)] += count;
         self.enlist(share);
@@ -253,7 +331,7 @@ impl<'a> Shares<'a> {
             let producer = self.sets[share[0] as usize].producer;
             let begin = self.order.len();
             self.order.extend_from_slice(share);
-            self.shares.push(Share { sets: begin..self.order.len(), weight, producer, home, at: home });
+            self.shares.push(Share { sets: begin..self.order.len(), weight, producer, home, at: home, is_torn: false });
         }
         u32::try_from(first).unwrap_or(u32::MAX)..u32::try_from(self.shares.len()).unwrap_or(u32::MAX)
     }
@@ -280,4 +358,26 @@ impl<'a> Shares<'a> {
         let listed = self.listed.get_mut(usize::from(at))?.as_mut()?;
         Some((if home == at { &mut listed.settled } else { &mut listed.free }, (weight, share)))
     }
+}
+
+/// The giants, the heaviest first, and the weight of the heaviest other set. A set is one if it weighs at least the mean
+/// of what there is besides heavier giants on the aggregators that have none.
+fn giants(sets: &[PlacedSet], most: u64, kept: &[u16], aggregators: usize) -> (Vec<Giant>, u64) {
+    let weight = |set: u32| sets[set as usize].weight.0.min(most);
+    let mut heaviest: Vec<u32> = (0..).zip(sets).map(|(set, _)| set).collect();
+    if aggregators < heaviest.len() {
+        heaviest.select_nth_unstable_by_key(aggregators, |set| (Reverse(weight(*set)), *set));
+        heaviest.truncate(aggregators);
+    }
+    heaviest.sort_unstable_by_key(|set| (Reverse(weight(*set)), *set));
+    let mut rest: u64 = (0..).zip(sets).map(|(set, _)| weight(set)).sum();
+    let mut giants = Vec::new();
+    for (set, others) in heaviest.iter().copied().zip((1..=aggregators as u64).rev()) {
+        if others == 1 || weight(set).saturating_mul(others) < rest || weight(set) == 0 {
+            return (giants, weight(set));
+        }
+        rest -= weight(set);
+        giants.push(Giant { set, weight: weight(set), at: kept[set as usize] });
+    }
+    (giants, 0)
 }
