@@ -18,6 +18,8 @@ mod faults;
 mod history;
 #[path = "conductor_simulation/invariants.rs"]
 mod invariants;
+#[path = "conductor_simulation/remembering.rs"]
+mod remembering;
 #[path = "conductor_simulation/scenarios.rs"]
 mod scenarios;
 #[path = "conductor_simulation/seeds.rs"]

@@ -108,6 +108,7 @@ impl Conductor {
         let Some(state) = self.daemons.get_mut(&name) else { return };
         state.leave_connection();
         state.hear_of(told.or(known), now);
+        self.leave_notes(&name);
         self.actions.push(Action::Forget(name.clone()));
         self.expect_to_hear(&name, now);
         self.touch(&name);
@@ -119,6 +120,7 @@ impl Conductor {
         state.leave_connection();
         state.hearing = Hearing::NotSince(now.mono_us);
         let target = state.target.clone();
+        self.recall(name);
         self.actions.push(Action::Connect(target));
         self.expect_to_hear(name, now);
         self.touch(name);

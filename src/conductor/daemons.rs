@@ -1,5 +1,6 @@
 //! What is known of each daemon, and how events change it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::report::Report;
 use super::standing::Part;
 use super::{Conductor, Now, Timer, late_services};
 use crate::cluster::{Cluster, Relations};
-use crate::desired::{Change, Ledger, Retired, Step, Subject, advertisers_to_all, retire, tombstone};
+use crate::desired::{Change, DaemonRecord, Ledger, Retired, Step, Subject, advertisers_to_all, retire, tombstone};
 use crate::ldmsd::{Numbering, Observation, Verb};
 use crate::notation::Name;
 
@@ -70,7 +71,7 @@ pub(super) struct DaemonState {
     pid: Option<u32>,
     cfg_cntr: Option<u64>,
     losses: VecDeque<u64>,
-    /// When its ledger was last thrown away because somebody else had changed it.
+    /// When its ledger was last doubted because somebody else had changed it.
     doubted_us: Option<u64>,
 }
 
@@ -160,6 +161,40 @@ impl DaemonState {
         self.services_since_us = kept.services_since_us;
     }
 
+    /// What is known of its present run, as far as the daemon itself does not show it.
+    pub(super) fn to_record(&self) -> DaemonRecord {
+        DaemonRecord {
+            address: self.address(),
+            pid: self.pid,
+            cfg_cntr: self.cfg_cntr,
+            sent: self.ledger.to_remember(),
+            ..DaemonRecord::default()
+        }
+    }
+
+    /// Takes over what is known of a daemon that has not been seen yet, or not over this connection. Whether it is still
+    /// the same run is found when it answers.
+    pub(super) fn recall(&mut self, record: &DaemonRecord) {
+        // Without either of the two, no run is told from another.
+        let tells_its_run = record.pid.is_some() || record.cfg_cntr.is_some();
+        if self.session == 0 && tells_its_run && record.address == self.address() {
+            self.pid = record.pid;
+            self.cfg_cntr = record.cfg_cntr;
+            self.ledger = record.sent.clone();
+        }
+    }
+
+    fn address(&self) -> String {
+        format!("{}:{}", self.target.host, self.target.port)
+    }
+
+    /// What is under way will not be answered.
+    fn break_off(&mut self) {
+        if let Some(changes) = self.in_flight.take().filter(|changes| !changes.is_empty()) {
+            self.ledger.break_off(&changes);
+        }
+    }
+
     fn take_in(&mut self, observed: Observed, now: Now) {
         if let Some(cfg_cntr) = observed.cfg_cntr {
             self.cfg_cntr = Some(cfg_cntr);
@@ -216,6 +251,10 @@ impl Conductor {
             state.retired.advertisers.extend(before.get(name).into_iter().flat_map(BTreeMap::keys).cloned());
             state.retired.advertisers.retain(|advertiser| !is_wanted(advertiser));
         }
+        if !self.cluster.daemons.is_empty() {
+            self.doubt_notes_of_others();
+        }
+        self.cluster = Arc::clone(&cluster);
         let targets: BTreeMap<Name, Target> =
             cluster.daemons.keys().filter_map(|name| Some((name.clone(), self.target(&cluster, name)?))).collect();
         let gone: Vec<Name> = self.daemons.keys().filter(|name| !targets.contains_key(*name)).cloned().collect();
@@ -226,27 +265,10 @@ impl Conductor {
                 self.actions.push(Action::Forget(name));
             }
         }
-        for (name, target) in targets {
-            match self.daemons.get_mut(&name) {
-                Some(known) if known.target == target => {}
-                // Its connection is what its producers' placement stands on.
-                Some(known) if known.target.differs_in_less_sections(&target) => {
-                    let sections = target.sections;
-                    known.target = target;
-                    if self.council.has(&name) {
-                        self.actions.push(Action::Attend { daemon: name, sections });
-                    }
-                }
-                known => {
-                    let retired = known.map(|known| known.retired.clone()).unwrap_or_default();
-                    self.daemons.insert(name.clone(), DaemonState { retired, ..DaemonState::new(target.clone()) });
-                    if self.council.has(&name) {
-                        self.actions.push(Action::Connect(target));
-                    }
-                    self.introduce(&name, now);
-                }
-            }
+        for target in targets.into_values() {
+            self.aim_at(target, now);
         }
+        self.revise_notes();
         self.groups.retain(|name, _| cluster.groups.contains_key(name));
         let new_groups: Vec<Name> =
             cluster.groups.keys().filter(|name| !self.groups.contains_key(*name)).cloned().collect();
@@ -263,18 +285,53 @@ impl Conductor {
         self.tell_of_missing_standbys(&cluster);
         self.dirty_daemons.extend(self.daemons.keys().cloned());
         self.dirty_groups.extend(self.groups.keys().cloned());
-        self.cluster = cluster;
         self.review_plans(&new_groups, now);
     }
 
-    fn target(&self, cluster: &Cluster, name: &Name) -> Option<Target> {
+    /// From now on a daemon is there, and this of it matters.
+    pub(super) fn aim_at(&mut self, target: Target, now: Now) {
+        let name = target.daemon.clone();
+        let is_mine = self.council.has(&name);
+        match self.daemons.get_mut(&name) {
+            Some(known) if known.target == target => {}
+            // Its connection is what its producers' placement stands on.
+            Some(known) if known.target.differs_in_less_sections(&target) => {
+                let sections = target.sections;
+                known.target = target;
+                if is_mine {
+                    self.actions.push(Action::Attend { daemon: name, sections });
+                }
+            }
+            known => {
+                let mut state = DaemonState::new(target.clone());
+                let is_new = known.is_none();
+                if let Some(known) = known {
+                    known.break_off();
+                    state.retired = known.retired.clone();
+                    state.recall(&known.to_record());
+                }
+                self.daemons.insert(name.clone(), state);
+                if is_new {
+                    self.recall(&name);
+                }
+                if is_mine {
+                    self.actions.push(Action::Connect(target));
+                }
+                self.introduce(&name, now);
+            }
+        }
+    }
+
+    pub(super) fn target(&self, cluster: &Cluster, name: &Name) -> Option<Target> {
         let daemon = cluster.daemons.get(name)?;
         let endpoint = daemon.control_endpoint()?;
         let group = self.relations.group_of(name).and_then(|group| cluster.groups.get(group));
         // One that aggregates no more is looked at until it is rid of what it collected.
-        let retired = self.daemons.get(name).map(|known| &known.retired);
-        let collected = retired.is_some_and(|retired| !retired.producers.is_empty() || !retired.policies.is_empty());
-        let sampled = retired.is_some_and(|retired| !retired.plugins.is_empty());
+        let retired = match self.daemons.get(name) {
+            Some(known) => Cow::Borrowed(&known.retired),
+            None => Cow::Owned(self.left_behind(name)),
+        };
+        let collected = !retired.producers.is_empty() || !retired.policies.is_empty();
         Some(Target {
             daemon: name.clone(),
             host: daemon.host_of(endpoint).to_owned(),
@@ -282,13 +339,11 @@ impl Conductor {
             auth: endpoint.auth.clone(),
             sections: Sections {
                 aggregates: group.is_some() || collected,
-                samples: sampled
+                samples: !retired.plugins.is_empty()
                     || !self.relations.sampler_groups_of(name).is_empty()
                     || group.is_some_and(|group| !group.plugins.is_empty()),
-                advertises: self.advertisers.contains_key(name)
-                    || retired.is_some_and(|retired| !retired.advertisers.is_empty()),
-                listens: group.is_some_and(|group| !group.listeners.is_empty())
-                    || retired.is_some_and(|retired| !retired.listeners.is_empty()),
+                advertises: self.advertisers.contains_key(name) || !retired.advertisers.is_empty(),
+                listens: group.is_some_and(|group| !group.listeners.is_empty()) || !retired.listeners.is_empty(),
             },
         })
     }
@@ -311,6 +366,9 @@ impl Conductor {
         let restarted = other_process || counts_anew;
         if restarted {
             state.ledger = Ledger::default();
+        } else if state.cfg_cntr.is_some() && observed.cfg_cntr != state.cfg_cntr {
+            // It has been changed while nobody looked, by somebody else or by a maestro that could not note it any more.
+            state.ledger.doubt();
         }
         let before = std::mem::replace(&mut state.health, Health::Up);
         state.hearing = Hearing::Directly;
@@ -393,7 +451,7 @@ impl Conductor {
         let changed_by_another = observed.cfg_cntr.is_some() && observed.cfg_cntr != state.cfg_cntr;
         let long_ago = state.doubted_us.is_none_or(|at_us| now.mono_us >= at_us + DOUBT_AGAIN_US);
         if changed_by_another && long_ago && state.in_flight.is_none() {
-            state.ledger = Ledger::default();
+            state.ledger.doubt();
             state.doubted_us = Some(now.mono_us);
             // A daemon counts the subscriptions of its aggregators as well: nothing to trouble the operator with.
             if !self.subscribes_to(name) {
@@ -444,10 +502,7 @@ impl Conductor {
         if before != Health::Down || state.down.is_none() {
             state.down = Some(reason.clone());
         }
-        if state.in_flight.take().is_some_and(|changes| !changes.is_empty()) {
-            // Some of it may have been carried out, and what the ledger holds undone.
-            state.ledger = Ledger::default();
-        }
+        state.break_off();
         self.note_loss(name, before, reason, now);
         if before != Health::Down {
             self.touch(name);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupPlan, Notice, Report, Standing};
+use super::{GroupPlan, Memo, Memory, Notice, Report, Standing};
 use crate::cluster::{AuthDomain, Cluster};
 use crate::desired::Change;
 use crate::ldmsd::observation::{ObservedListener, ObservedPlugin, ObservedPolicy, ObservedProducer, ObservedUpdater};
@@ -16,6 +16,9 @@ use crate::notation::Name;
 /// Something that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// What an earlier maestro has noted, before the first configuration; or what another instance has noted of daemons
+    /// that this one is about to get.
+    Remembered(Memory),
     /// There is a configuration, the first or a changed one.
     Configured(Arc<Cluster>),
     /// A daemon answers: connected, authenticated, observed in full.
@@ -206,6 +209,8 @@ pub enum Action {
         /// What.
         scope: Scope,
     },
+    /// Note for the next maestro, in any time.
+    Remember(Memo),
     /// Tell the operator.
     Report(Notice),
     /// Publish what the other instances have to know of a daemon of this one's, in place of what was published of it.

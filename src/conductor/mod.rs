@@ -15,6 +15,7 @@
 //! - `council`: several instances, of whom one decides; `standing`, `report` and `plan` are what they know of each other.
 //! - `shown`: what a daemon shows of its producers, to this instance or to another.
 //! - `reconcile`: from roles to changes to actions.
+//! - `memory`: what the next maestro has to know.
 
 mod advertised;
 mod boosts;
@@ -25,6 +26,7 @@ mod daemons;
 mod event;
 mod groups;
 mod late_services;
+mod memory;
 mod notice;
 mod plan;
 mod reconcile;
@@ -40,6 +42,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use event::{Action, DownReason, Event, Observed, Outcome, Scope, Sections, Target};
+pub use memory::{Memo, Memory};
 pub use notice::{Notice, Severity};
 pub use plan::GroupPlan;
 pub use report::{Awaited, Report};
@@ -86,6 +89,7 @@ pub struct Conductor {
     advertisers: BTreeMap<Name, BTreeMap<Name, AdvertiserWanted>>,
     daemons: BTreeMap<Name, daemons::DaemonState>,
     groups: BTreeMap<Name, groups::GroupState>,
+    notes: memory::Notes,
     boosts: boosts::Boosts,
     late_services: late_services::LateServices,
     council: council::Council,
@@ -118,6 +122,7 @@ impl Conductor {
             advertisers: BTreeMap::new(),
             daemons: BTreeMap::new(),
             groups: BTreeMap::new(),
+            notes: memory::Notes::default(),
             boosts: boosts::Boosts::default(),
             late_services: late_services::LateServices::default(),
             council: council::Council::default(),
@@ -131,6 +136,7 @@ impl Conductor {
     /// Takes in what happened and says what to do.
     pub fn handle(&mut self, event: Event, now: Now) -> Vec<Action> {
         match event {
+            Event::Remembered(memory) => self.remembered(memory, now),
             Event::Configured(cluster) => self.configure(cluster, now),
             Event::Up { daemon, session, pid, numbering, observed } => {
                 self.daemon_up(&daemon, session, pid, numbering, observed, now);

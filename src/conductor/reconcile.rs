@@ -7,7 +7,7 @@ use super::notice::Notice;
 use super::standing::Part;
 use super::{Conductor, Now, Timer};
 use crate::cluster::UpdaterMode;
-use crate::desired::{Change, Subject, changes, daemon_config};
+use crate::desired::{Change, Subject, changes, daemon_config, forget_subscriptions};
 use crate::ldmsd::Verb;
 use crate::ldmsd::observation::ProducerState;
 use crate::notation::Name;
@@ -37,6 +37,7 @@ impl Conductor {
                 self.actions.push(Action::Report(Notice::PushWithheld { daemon: name.clone() }));
             }
         }
+        forget_subscriptions(&config, &mut state.ledger);
         let wanted = changes(&config, &state.observed, &state.ledger, state.numbering);
 
         let subjects: BTreeSet<&Subject> = wanted.iter().map(|change| &change.subject).collect();
@@ -64,6 +65,7 @@ impl Conductor {
             return;
         }
         if !untimely.is_empty() {
+            self.remember(name, false);
             return;
         }
         let newly_configured = !std::mem::replace(&mut state.configured_once, true);
@@ -102,6 +104,7 @@ impl Conductor {
     /// Asks again, soon, while something waits for what this daemon will say.
     fn poll(&mut self, name: &Name, now: Now) {
         let awaited = self.awaited(name);
+        self.remember(name, awaited.is_empty());
         let Some(state) = self.daemons.get_mut(name).filter(|_| !awaited.is_empty()) else { return };
         let due_us = state.last_poll_us + POLL_US;
         if now.mono_us < due_us {

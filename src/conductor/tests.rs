@@ -128,7 +128,11 @@ impl Stage {
                         events.push(Event::Done { daemon, session, outcomes: Vec::new(), observed });
                     }
                     Action::Report(notice) => self.notices.push(notice),
-                    Action::Connect(_) | Action::Forget(_) | Action::Publish { .. } | Action::PublishPlan { .. } => {}
+                    Action::Connect(_)
+                    | Action::Forget(_)
+                    | Action::Remember(_)
+                    | Action::Publish { .. }
+                    | Action::PublishPlan { .. } => {}
                 }
             }
         }

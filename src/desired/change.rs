@@ -1,8 +1,8 @@
 //! A change to a daemon: commands that belong together, and what maestro remembers of them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
+use super::ledger::LedgerEntry;
 use crate::ldmsd::Command;
 use crate::notation::Name;
 
@@ -111,41 +111,5 @@ impl fmt::Display for Subject {
             Subject::Boost(name) => write!(f, "temporary updater {name}"),
             Subject::StoragePolicy(name) => write!(f, "storage policy {name}"),
         }
-    }
-}
-
-/// What has been sent to one run of a daemon that the daemon does not show (operations of a live
-/// ldmsd, section 13): emptied when the daemon restarts, or when somebody else has changed it, so that everything is sent
-/// again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ledger {
-    sent: BTreeMap<String, String>,
-}
-
-/// One entry of a [`Ledger`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedgerEntry {
-    /// What it is about: a later entry of the same key replaces it.
-    pub key: String,
-    /// What was sent.
-    pub value: String,
-}
-
-impl Ledger {
-    /// What has been sent under this key.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<&str> {
-        self.sent.get(key).map(String::as_str)
-    }
-
-    /// Whether exactly this has been sent last under its key.
-    #[must_use]
-    pub fn holds(&self, entry: &LedgerEntry) -> bool {
-        self.get(&entry.key) == Some(&entry.value)
-    }
-
-    /// Remembers that it has been sent.
-    pub fn enter(&mut self, entry: LedgerEntry) {
-        self.sent.insert(entry.key, entry.value);
     }
 }

@@ -11,10 +11,12 @@ mod advertisers;
 mod advertising;
 mod change;
 mod config;
+mod ledger;
 mod plugin_config;
 mod plugins;
 mod policies;
 mod producers;
+mod record;
 mod regex;
 mod retired;
 mod services;
@@ -26,12 +28,14 @@ mod updaters;
 pub mod yaml_keys {}
 
 pub use advertisers::advertisers_to_all;
-pub use change::{Change, Ledger, LedgerEntry, Step, Subject};
+pub use change::{Change, Step, Subject};
 pub use config::{
     AdvertiserWanted, Advertising, BoostConfig, DaemonConfig, ListenWanted, PluginWanted, PolicyWanted, ProducerWanted,
     Roles, Run, Schedule, UpdaterWanted, daemon_config,
 };
-pub use producers::tombstone;
+pub use ledger::{Ledger, LedgerEntry};
+pub use producers::{forget_subscriptions, tombstone};
+pub use record::{DaemonRecord, Possessions};
 pub use regex::{alternations, escape};
 pub use retired::{Related, Retired, RetiredPlugin, retire};
 

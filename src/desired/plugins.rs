@@ -7,9 +7,11 @@
 
 use std::collections::BTreeSet;
 
-use super::change::{Change, Ledger, LedgerEntry, Step, Subject};
+use super::change::{Change, Step, Subject};
 use super::config::{DaemonConfig, PluginWanted, Schedule};
+use super::ledger::{Ledger, LedgerEntry};
 use super::policies;
+use super::retired::RetiredPlugin;
 use crate::ldmsd::observation::{ObservedPlugin, UpdateHint};
 use crate::ldmsd::{Attribute, Command, Numbering, Observation, Verb};
 use crate::notation::Name;
@@ -43,13 +45,19 @@ pub(super) fn changes(
             changes.push(Change::visible(Subject::Plugin(instance.clone()), steps));
             continue;
         }
-        let entry = LedgerEntry { key: format!("plugin {name}"), value: wanted.configs.join("; ") };
+        let entry = LedgerEntry::new(format!("plugin {name}"), &wanted.configs.join("; "));
         let steps = match observed.plugins.get(&observed_name(&name, wanted.schedule.is_none(), numbering)) {
             None => from_nothing(&name, wanted),
-            Some(found) if is_another(wanted, found) || reconfigured(ledger, &entry) => {
-                anew(&name, instance, wanted, config, observed)
+            Some(found) if is_another(wanted, found) || ledger.contradicts(&entry) => {
+                let users = Users::of(instance, wanted, found, config, observed, numbering);
+                anew(&name, wanted, &users)
             }
-            Some(found) => already_loaded(&name, wanted, found, ledger, &entry),
+            Some(found) => match &wanted.schedule {
+                Some(schedule) => running(&name, wanted, schedule, found, ledger, &entry),
+                // It refuses to be configured twice, and then nothing changes.
+                None if !ledger.holds(&entry) => configure(&name, wanted).collect(),
+                None => Vec::new(),
+            },
         };
         if !steps.is_empty() {
             changes.push(Change { subject: Subject::Plugin(name), steps, remember: Some(entry) });
@@ -104,25 +112,53 @@ fn is_another(wanted: &PluginWanted, found: &ObservedPlugin) -> bool {
     found.plugin.as_ref().is_some_and(|library| *library != wanted.plugin)
 }
 
-/// Whether the instance has been given another configuration than this one.
-fn reconfigured(ledger: &Ledger, entry: &LedgerEntry) -> bool {
-    ledger.get(&entry.key).is_some_and(|sent| sent != entry.value)
+/// The policies that a store has to be free of before it can be unloaded.
+struct Users<'a> {
+    own: Vec<&'a Name>,
+    /// Of somebody else; or it is about to go.
+    is_held_by_another: bool,
+    is_about_to_be_let_go: bool,
+}
+
+impl<'a> Users<'a> {
+    fn of(
+        instance: &Name,
+        wanted: &PluginWanted,
+        found: &ObservedPlugin,
+        config: &'a DaemonConfig,
+        observed: &Observation,
+        numbering: Numbering,
+    ) -> Users<'a> {
+        let library = found.plugin.as_ref().unwrap_or(&wanted.plugin);
+        let is_store = wanted.schedule.is_none();
+        let own = config
+            .policies
+            .iter()
+            .filter(|(policy, user)| user.instance == *instance && is_store && observed.policies.contains_key(*policy));
+        let mut others = observed.policies.iter().filter(|(policy, found)| {
+            is_store && !config.policies.contains_key(*policy) && policies::stores_with(found, library, numbering)
+        });
+        Users {
+            own: own.map(|(policy, _)| policy).collect(),
+            is_about_to_be_let_go: others.clone().any(|(policy, _)| config.retired.policies.contains(policy)),
+            is_held_by_another: others.any(|(policy, _)| !config.retired.policies.contains(policy)),
+        }
+    }
 }
 
 /// Unloads an instance and loads it again. A store has to be free of policies first; they are added again at the next
 /// look at the daemon, some milliseconds later (operations of a live ldmsd, section 9).
-fn anew(
-    name: &Name,
-    instance: &Name,
-    wanted: &PluginWanted,
-    config: &DaemonConfig,
-    observed: &Observation,
-) -> Vec<Step> {
-    let users = config.policies.iter().filter(|(policy, user)| {
-        user.instance == *instance && wanted.schedule.is_none() && observed.policies.contains_key(*policy)
-    });
-    let mut steps: Vec<Step> = users.flat_map(|(policy, _)| policies::remove(policy)).collect();
-    steps.extend(unload(name, wanted.schedule.is_none()));
+fn anew(name: &Name, wanted: &PluginWanted, users: &Users<'_>) -> Vec<Step> {
+    let is_store = wanted.schedule.is_none();
+    if users.is_held_by_another {
+        // Our own policies go on storing. The refusal tells the operator.
+        return unload(name, is_store).collect();
+    }
+    if users.is_about_to_be_let_go {
+        return Vec::new();
+    }
+    let mut steps: Vec<Step> = users.own.iter().flat_map(|policy| policies::remove(policy)).collect();
+    steps.extend(unload(name, is_store));
     steps.extend(from_nothing(name, wanted));
     steps
 }
@@ -144,26 +180,32 @@ pub(super) fn remove_retired(
         let name = instance_name(&plugin.instance, &plugin.library, numbering);
         // On 4.4 another instance of the library is the same one.
         let is_wanted = config.plugins.iter().any(|(other, w)| instance_name(other, &w.plugin, numbering) == name);
-        if !is_wanted && observed.plugins.contains_key(&observed_name(&name, plugin.is_store, numbering)) {
+        if !is_wanted && is_loaded(plugin, observed, numbering) {
             let steps = unload(&name, plugin.is_store).collect();
             // What it was configured with once must not stand for a later instance of the name.
-            let entry = LedgerEntry { key: format!("plugin {name}"), value: UNLOADED.to_owned() };
+            let entry = LedgerEntry::new(format!("plugin {name}"), UNLOADED);
             changes.push(Change { subject: Subject::Plugin(name), steps, remember: Some(entry) });
         }
     }
 }
 
+/// Whether a daemon has an instance. On 4.4 another instance of the library is the same one.
+pub(super) fn is_loaded(plugin: &RetiredPlugin, observed: &Observation, numbering: Numbering) -> bool {
+    let name = instance_name(&plugin.instance, &plugin.library, numbering);
+    observed.plugins.contains_key(&observed_name(&name, plugin.is_store, numbering))
+}
+
 /// A sampler without a running set may be configured or not, started or not: sending both again does
 /// no harm, because a running one refuses. It is done once to each run of the daemon, since a sampler
 /// may rightly have no set (no such device on this node).
-fn already_loaded(
+fn running(
     name: &Name,
     wanted: &PluginWanted,
+    schedule: &Schedule,
     plugin: &ObservedPlugin,
     ledger: &Ledger,
     entry: &LedgerEntry,
 ) -> Vec<Step> {
-    let Some(schedule) = &wanted.schedule else { return Vec::new() };
     let hints: Vec<UpdateHint> = plugin.sets.iter().filter_map(|set| set.hint).collect();
     if hints.is_empty() && !ledger.holds(entry) {
         return configure(name, wanted).chain([start(name, schedule)]).collect();

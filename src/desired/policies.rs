@@ -4,6 +4,8 @@
 //! sample when pipelined (operations of a live ldmsd, section 9). `strgp_add` is never sent while the
 //! policy exists: on a stopped one it answers 17 **and deletes it** (the wire specification, section 6.6).
 
+use std::collections::BTreeSet;
+
 use super::change::{Change, Step, Subject};
 use super::config::{DaemonConfig, PolicyWanted};
 use super::plugins::instance_name;
@@ -17,13 +19,17 @@ const NOT_RUNNING: &[i32] = &[16];
 const ALL_PRODUCERS: &str = ".*";
 
 pub(super) fn changes(config: &DaemonConfig, observed: &Observation, numbering: Numbering, changes: &mut Vec<Change>) {
+    let deleted = changes.iter().flat_map(|change| &change.steps).filter(|step| step.command.verb == Verb::StrgpDel);
+    let with_their_plugins: BTreeSet<String> =
+        deleted.filter_map(|step| step.command.get(Attribute::Name)).map(str::to_owned).collect();
     for name in config.retired.policies.iter().filter(|name| observed.policies.contains_key(*name)) {
         changes.push(Change::visible(Subject::StoragePolicy(name.clone()), remove(name).into()));
     }
     for (name, wanted) in &config.policies {
         let steps = match observed.policies.get(name) {
             None => add(name, wanted, numbering),
-            Some(found) if !is_right(wanted, found, numbering) => {
+            Some(_) if with_their_plugins.contains(name.as_str()) => continue,
+            Some(found) if !is_right(wanted, found, observed, numbering) => {
                 let mut steps = Vec::from(remove(name));
                 steps.extend(add(name, wanted, numbering));
                 steps
@@ -33,6 +39,12 @@ pub(super) fn changes(config: &DaemonConfig, observed: &Observation, numbering: 
         };
         changes.push(Change::visible(Subject::StoragePolicy(name.clone()), steps));
     }
+}
+
+/// Whether the instance that a policy stores with still has another library: before it is changed no policy is right.
+fn is_yet_another(wanted: &PolicyWanted, observed: &Observation) -> bool {
+    let library = observed.plugins.get(&wanted.instance).and_then(|found| found.plugin.as_ref());
+    library.is_some_and(|library| *library != wanted.library)
 }
 
 pub(super) fn remove(name: &Name) -> [Step; 2] {
@@ -60,17 +72,21 @@ fn start(name: &Name) -> Step {
     Command::new(Verb::StrgpStart).with(Attribute::Name, name).into()
 }
 
-fn is_right(wanted: &PolicyWanted, found: &ObservedPolicy, numbering: Numbering) -> bool {
-    let policy = &wanted.policy;
+/// Whether a policy stores with an instance of a library; with which one, no daemon shows.
+pub(super) fn stores_with(found: &ObservedPolicy, library: &str, numbering: Numbering) -> bool {
     // 4.4 may show the plugin's internal name (`csv`).
-    let internal = wanted.library.strip_prefix("store_").filter(|_| numbering == Numbering::V44);
-    let plugin = found.plugin == wanted.library || internal == Some(&found.plugin);
+    let internal = library.strip_prefix("store_").filter(|_| numbering == Numbering::V44);
+    found.plugin == library || internal == Some(&found.plugin)
+}
+
+fn is_right(wanted: &PolicyWanted, found: &ObservedPolicy, observed: &Observation, numbering: Numbering) -> bool {
+    let policy = &wanted.policy;
     // One that is not told to flush shows 0; a variable has a value that only the daemon knows.
     let flush = match (policy.flush.as_ref().map_or(Some(0), Interval::us), found.flush_us) {
         (Some(wanted_us), Some(found_us)) => wanted_us == found_us,
         _ => true,
     };
-    plugin
+    (stores_with(found, &wanted.library, numbering) || is_yet_another(wanted, observed))
         && flush
         && found.container == policy.container
         && found.schema == policy.schema

@@ -7,11 +7,12 @@
 
 use std::collections::BTreeSet;
 
-use super::change::{Change, Ledger, LedgerEntry, Step, Subject};
+use super::change::{Change, Step, Subject};
 use super::config::{DaemonConfig, ProducerWanted, Run};
+use super::ledger::{Ledger, LedgerEntry};
 use super::regex::{NAMES_IN_ONE, alternation};
 use super::updaters;
-use crate::cluster::{ProducerKind, SubscriptionSource};
+use crate::cluster::{ProducerKind, Subscription, SubscriptionSource};
 use crate::ldmsd::observation::{ObservedProducer, ProducerState};
 use crate::ldmsd::{Attribute, Command, Observation, Verb};
 use crate::notation::Name;
@@ -159,7 +160,7 @@ fn bytes(text: &str) -> Option<i64> {
 /// started (section 4).
 #[must_use]
 pub fn tombstone(name: &Name) -> LedgerEntry {
-    LedgerEntry { key: format!("undeletable {name}"), value: String::new() }
+    LedgerEntry::new(format!("undeletable {name}"), "")
 }
 
 fn is_tombstone(name: &Name, ledger: &Ledger) -> bool {
@@ -192,6 +193,29 @@ fn stop(name: &Name) -> Change {
     Change::visible(Subject::ProducerStopped(name.clone()), vec![Step::accepting(command, STOPPING)])
 }
 
+/// What begins the key of a subscription in a ledger.
+const SUBSCRIPTION: &str = "subscription ";
+
+fn subscription_key(subscription: &Subscription) -> String {
+    let (attribute, source) = attribute_of(&subscription.source);
+    format!("{SUBSCRIPTION}{attribute} {source} {}", subscription.regex)
+}
+
+/// A subscription that the configuration does not have is not made for producers that are added meanwhile, so that it
+/// has to be sent again once the configuration has it again.
+pub fn forget_subscriptions(config: &DaemonConfig, ledger: &mut Ledger) {
+    let wanted: BTreeSet<String> = config.subscriptions.iter().map(subscription_key).collect();
+    ledger.retain(|key| !key.starts_with(SUBSCRIPTION) || wanted.contains(key));
+}
+
+fn attribute_of(source: &SubscriptionSource) -> (Attribute, &str) {
+    match source {
+        SubscriptionSource::Stream(stream) => (Attribute::Stream, stream),
+        // Two words for one attribute, of which 4.5 knows the first only, in a configuration file.
+        SubscriptionSource::MessageTag(tag) | SubscriptionSource::MessageChannel(tag) => (Attribute::MessageTag, tag),
+    }
+}
+
 /// A subscription is kept by each producer object: one that is added later does not have it, so it is
 /// sent again whenever a producer is added or has advertised itself. Repeating it does no harm (section 11).
 fn subscribe(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, changes: &mut Vec<Change>) {
@@ -200,19 +224,12 @@ fn subscribe(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, cha
         config.advertised.keys().filter(|name| observed.producers.contains_key(*name)).map(Name::as_str).collect();
     let advertised = present.join(" ");
     for subscription in &config.subscriptions {
-        let (attribute, source) = match &subscription.source {
-            SubscriptionSource::Stream(stream) => (Attribute::Stream, stream),
-            // Two words for one attribute, of which 4.5 knows the first only, in a configuration file.
-            SubscriptionSource::MessageTag(tag) | SubscriptionSource::MessageChannel(tag) => {
-                (Attribute::MessageTag, tag)
-            }
-        };
+        let (attribute, source) = attribute_of(&subscription.source);
         let command = Command::new(Verb::PrdcrSubscribe)
             .with(Attribute::Regex, &subscription.regex)
             .with(attribute, source)
             .with_some(Attribute::RxRate, subscription.rx_rate.as_ref());
-        let key = format!("subscription {attribute} {source} {}", subscription.regex);
-        let entry = LedgerEntry { key, value: format!("{command} {advertised}") };
+        let entry = LedgerEntry::new(subscription_key(subscription), &format!("{command} {advertised}"));
         if some_are_new || !ledger.holds(&entry) {
             changes.push(Change {
                 subject: Subject::Subscription(format!("{attribute} {source} of {}", subscription.regex)),

@@ -1,11 +1,16 @@
 //! What has left the configuration of a daemon, and is therefore taken away from it.
 //!
 //! A daemon does not tell who made its producers, policies and plugins, so only what was seen to leave the
-//! configuration is taken away. (Updaters tell it by their names.)
+//! configuration is taken away, or what an earlier maestro left word of. (Updaters tell it by their names.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
+use super::plugins;
 use crate::cluster::{AggregatorGroup, Cluster, Relations};
+use crate::ldmsd::observation::ProducerState;
+use crate::ldmsd::{Numbering, Observation};
 use crate::notation::Name;
 
 /// Objects of one daemon that its configuration had once and has no more.
@@ -26,7 +31,7 @@ pub struct Retired {
 /// A plugin instance that is to be taken away.
 ///
 /// One that has another library now is taken away, too: a 4.4 daemon knows it by its library only.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RetiredPlugin {
     /// Its name.
     pub instance: Name,
@@ -34,6 +39,42 @@ pub struct RetiredPlugin {
     pub library: String,
     /// It is a store, which has nothing to stop.
     pub is_store: bool,
+}
+
+impl Retired {
+    /// Whether nothing has left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Retired::default()
+    }
+
+    /// Adds what else has left.
+    pub fn extend(&mut self, more: Retired) {
+        self.producers.extend(more.producers);
+        self.policies.extend(more.policies);
+        self.advertisers.extend(more.advertisers);
+        self.listeners.extend(more.listeners);
+        self.plugins.extend(more.plugins);
+    }
+
+    /// What of it a daemon still has. Advertisers and listeners cannot be deleted: they are gone when they are stopped.
+    #[must_use]
+    pub fn left_on(&self, observed: &Observation, numbering: Numbering) -> Retired {
+        let advertises =
+            |name: &Name| observed.producers.get(name).is_some_and(|found| found.state != ProducerState::Stopped);
+        let listens = |name: &Name| observed.listeners.get(name).is_some_and(|found| found.running);
+        Retired {
+            producers: those(&self.producers, |name| observed.producers.contains_key(name)),
+            policies: those(&self.policies, |name| observed.policies.contains_key(name)),
+            advertisers: those(&self.advertisers, advertises),
+            listeners: those(&self.listeners, listens),
+            plugins: those(&self.plugins, |plugin| plugins::is_loaded(plugin, observed, numbering)),
+        }
+    }
+}
+
+fn those<T: Clone + Ord>(all: &BTreeSet<T>, chosen: impl Fn(&T) -> bool) -> BTreeSet<T> {
+    all.iter().filter(|one| chosen(one)).cloned().collect()
 }
 
 /// A cluster with its cross references.
@@ -63,14 +104,14 @@ pub fn retire<'a>(before: Related<'_>, after: Related<'_>, daemons: impl Iterato
 }
 
 /// What a configuration puts on one daemon, by name.
-struct Objects<'a> {
+pub(super) struct Objects<'a> {
     group: Option<&'a AggregatorGroup>,
-    policies: BTreeSet<&'a Name>,
-    plugins: BTreeSet<RetiredPlugin>,
+    pub(super) policies: BTreeSet<&'a Name>,
+    pub(super) plugins: BTreeSet<RetiredPlugin>,
 }
 
 impl<'a> Objects<'a> {
-    fn listeners(&self) -> impl Iterator<Item = &'a Name> + use<'a> {
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &'a Name> + use<'a> {
         self.group.into_iter().flat_map(|group| group.listeners.keys())
     }
 
@@ -78,7 +119,7 @@ impl<'a> Objects<'a> {
         self.group.is_some_and(|group| group.listeners.contains_key(name))
     }
 
-    fn of((cluster, relations): Related<'a>, daemon: &Name) -> Objects<'a> {
+    pub(super) fn of((cluster, relations): Related<'a>, daemon: &Name) -> Objects<'a> {
         let group = relations.group_of(daemon).and_then(|group| cluster.groups.get(group));
         let samplers = relations.sampler_groups_of(daemon).iter().filter_map(|name| cluster.samplers.get(name));
         let stores = group.iter().flat_map(|group| group.stores.values()).map(|policy| &policy.plugin);

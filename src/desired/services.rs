@@ -2,8 +2,9 @@
 //! listeners. They are sent once to each run of a daemon, before any producer connects (operations of
 //! a live ldmsd, sections 0, 11 and 13), and again when the wanted value changes.
 
-use super::change::{Change, Ledger, LedgerEntry, Step, Subject};
+use super::change::{Change, Step, Subject};
 use super::config::DaemonConfig;
+use super::ledger::{Ledger, LedgerEntry};
 use crate::ldmsd::{Attribute, Command, Numbering, Verb};
 
 /// The object exists already, which is what was wanted.
@@ -12,7 +13,7 @@ const EXISTS: &[i32] = &[17];
 pub(super) fn changes(config: &DaemonConfig, ledger: &Ledger, numbering: Numbering, changes: &mut Vec<Change>) {
     let mut blind = |subject: Subject, steps: Vec<Step>| {
         let commands = steps.iter().map(|step| step.command.to_string()).collect::<Vec<_>>();
-        let entry = LedgerEntry { key: subject.to_string(), value: commands.join("; ") };
+        let entry = LedgerEntry::new(subject.to_string(), &commands.join("; "));
         if !ledger.holds(&entry) {
             changes.push(Change { subject, steps, remember: Some(entry) });
         }

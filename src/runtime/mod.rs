@@ -126,6 +126,7 @@ impl Running {
                     agent.order(session, Vec::new(), scope, Warrant::unlimited());
                 }
             }
+            Action::Remember(_) => {}
             Action::Report(notice) => log(&notice),
             Action::Publish { daemon, report } => {
                 if let Some(seat) = seat {

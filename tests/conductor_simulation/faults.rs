@@ -49,8 +49,6 @@ impl World {
     pub(crate) fn draw_faults(&mut self, during_us: u64) {
         let aggregators: Vec<Name> = self.cluster.groups.values().flat_map(|group| group.aggregators.clone()).collect();
         let samplers: Vec<Name> = self.cluster.samplers.values().flat_map(|group| group.daemons.clone()).collect();
-        // A maestro that was not there when a sampler left the configuration cannot know of it.
-        let reconfigures = self.random(0..2) == 0;
         for _ in 0..self.random(1..9) {
             let at_us = self.now_us() + self.random(0..during_us);
             let lasts_us = if self.random(0..3) == 0 { 3 * SECOND_US } else { 40 * SECOND_US };
@@ -61,21 +59,17 @@ impl World {
             let sampler = samplers[self.random(0..samplers.len() as u64) as usize].clone();
             let verb = REFUSED[self.random(0..REFUSED.len() as u64) as usize];
             let silent = self.random(0..2) == 0;
-            let (fault, end) = match self.random(0..12) {
+            let (fault, end) = match self.random(0..13) {
                 0..3 => (Fault::Kill(daemon.clone()), Some(Fault::Restart(daemon))),
                 3..5 => (Fault::Hang(daemon.clone()), Some(Fault::Resume(daemon))),
                 5..7 => (Fault::Cut(daemon.clone(), !silent), Some(Fault::Heal(daemon))),
                 7 => (Fault::Refuse(daemon.clone(), verb), Some(Fault::Accept(daemon))),
                 8 => (Fault::BreakNextBatch(aggregator), None),
                 9 => (Fault::Meddle(aggregator, self.random(0..1_000)), None),
-                10 if reconfigures => (Fault::ToggleSampler(sampler), None),
-                11 if reconfigures => (Fault::SampleEvery(self.random(1..3) as i64), None),
+                10 => (Fault::ToggleSampler(sampler), None),
+                11 => (Fault::SampleEvery(self.random(1..3) as i64), None),
                 _ => (Fault::StopMaestro, Some(Fault::StartMaestro)),
             };
-            let is_restart = matches!(fault, Fault::StopMaestro);
-            if is_restart && reconfigures {
-                continue;
-            }
             self.at(at_us, Happening::Fault(fault));
             if let Some(end) = end {
                 self.at(end_us, Happening::Fault(end));
@@ -144,7 +138,7 @@ impl World {
     }
 }
 
-fn without(cluster: &mut Cluster, sampler: &Name) {
+pub(crate) fn without(cluster: &mut Cluster, sampler: &Name) {
     cluster.daemons.remove(sampler);
     for group in cluster.samplers.values_mut() {
         group.daemons.retain(|daemon| daemon != sampler);

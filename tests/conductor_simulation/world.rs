@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use maestro::cluster::Cluster;
-use maestro::conductor::{Action, Conductor, DownReason, Event, Notice, Now, Settings};
+use maestro::conductor::{Action, Conductor, DownReason, Event, Memo, Memory, Notice, Now, Settings};
 use maestro::ldmsd::{Command, Numbering, Verb};
 use maestro::notation::Name;
 use rand::rngs::StdRng;
@@ -43,6 +43,8 @@ pub(crate) struct World {
     processes: BTreeMap<Name, u32>,
     pub(crate) settings: Settings,
     conductor: Option<Conductor>,
+    /// What maestro has noted, which outlives it.
+    pub(crate) memory: Memory,
     pub(crate) agents: BTreeMap<Name, Agent>,
     queue: BTreeMap<(u64, u64), Happening>,
     numbers: u64,
@@ -123,6 +125,7 @@ impl World {
             hosts,
             settings: Settings::default(),
             conductor: None,
+            memory: Memory::default(),
             agents: BTreeMap::new(),
             queue: BTreeMap::new(),
             numbers: 0,
@@ -357,11 +360,12 @@ impl World {
 
 /// Maestro.
 impl World {
-    /// Starts maestro, or restarts it: it remembers nothing.
+    /// Starts maestro, or restarts it: it knows what it has noted.
     pub(crate) fn start_maestro(&mut self) {
         self.stop_maestro();
         self.conductor = Some(Conductor::new(self.settings.clone()));
         self.history.maestro_started(self.network.now_us);
+        self.conduct(Event::Remembered(self.memory.clone()));
         self.conduct(Event::Configured(Arc::clone(&self.cluster)));
     }
 
@@ -426,8 +430,20 @@ impl World {
             Action::Observe { daemon, session, scope } => {
                 self.give_order(&daemon, Order { session, changes: Vec::new(), scope });
             }
+            Action::Remember(memo) => self.note(memo),
             Action::Report(notice) => self.take_notice(notice),
             Action::Publish { .. } | Action::PublishPlan { .. } => {}
+        }
+    }
+
+    fn note(&mut self, memo: Memo) {
+        match memo {
+            Memo::Daemon { daemon, record: Some(record) } => drop(self.memory.daemons.insert(daemon, record)),
+            Memo::Daemon { daemon, record: None } => drop(self.memory.daemons.remove(&daemon)),
+            Memo::Producers { group, part, names: Some(names) } => {
+                self.memory.producers.insert((group, part), names);
+            }
+            Memo::Producers { group, part, names: None } => drop(self.memory.producers.remove(&(group, part))),
         }
     }
 

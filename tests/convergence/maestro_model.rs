@@ -1,13 +1,13 @@
 //! Maestro at one daemon: looks, sends what is to be changed, remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maestro::cluster::{Cluster, Relations, UpdaterMode};
 use maestro::conductor::Sections;
 use maestro::desired::advertisers_to_all;
 use maestro::desired::{
-    Advertising, BoostConfig, Change, DaemonConfig, Ledger, Retired, Roles, Subject, changes, daemon_config, retire,
-    tombstone,
+    Advertising, BoostConfig, Change, DaemonConfig, DaemonRecord, Ledger, Possessions, Retired, Roles, Subject,
+    changes, daemon_config, forget_subscriptions, retire, tombstone,
 };
 use maestro::ldmsd::codec::WireAttribute;
 use maestro::ldmsd::hazards::Known;
@@ -77,7 +77,7 @@ impl Maestro {
 
     /// Somebody else has changed the daemon.
     pub(crate) fn doubt(&mut self) {
-        self.ledger = Ledger::default();
+        self.ledger.doubt();
     }
 
     /// Another process takes over, and knows the configuration only.
@@ -85,6 +85,39 @@ impl Maestro {
         self.retired = Retired::default();
         self.observed = Observation::default();
         self.forget();
+    }
+
+    /// Another process takes over, and has what this one has noted; the configuration may be another one.
+    pub(crate) fn restart_with_notes(&mut self, edition: &Edition, placement: Placement, site: &Site) {
+        let left = self.retired.left_on(&self.observed, site.imitation.numbering());
+        let record = DaemonRecord {
+            sent: self.ledger.to_remember(),
+            has: self.possessions().with(self.retired.clone()),
+            ..DaemonRecord::default()
+        };
+        let text = serde_json::to_string(&record).unwrap();
+        let record: DaemonRecord = serde_json::from_str(&text).unwrap();
+        let mut producers = left.producers;
+        producers.extend(self.producers());
+        self.restart();
+        self.cluster = edition.cluster();
+        self.placement = placement;
+        self.ledger = record.sent;
+        self.retired = record.has.beyond(&self.possessions());
+        let wanted = self.producers();
+        self.retired.producers = producers.into_iter().filter(|name| !wanted.contains(name)).collect();
+    }
+
+    fn possessions(&self) -> Possessions {
+        let relations = Relations::of(&self.cluster);
+        let advertisers = advertisers_to_all(&self.cluster, &relations);
+        Possessions::wanted((&self.cluster, &relations), &self.daemon, advertisers.get(&self.daemon))
+    }
+
+    fn producers(&self) -> BTreeSet<Name> {
+        let relations = Relations::of(&self.cluster);
+        let group = relations.group_of(&self.daemon).and_then(|group| self.cluster.groups.get(group));
+        group.into_iter().flat_map(|group| group.producers.keys()).cloned().collect()
     }
 
     /// The daemon has been restarted.
@@ -153,8 +186,10 @@ impl Maestro {
         Some(answer)
     }
 
-    pub(crate) fn changes(&self, site: &Site) -> Vec<Change> {
-        changes(&self.config(), &self.observed, &self.ledger, site.imitation.numbering())
+    pub(crate) fn changes(&mut self, site: &Site) -> Vec<Change> {
+        let config = self.config();
+        forget_subscriptions(&config, &mut self.ledger);
+        changes(&config, &self.observed, &self.ledger, site.imitation.numbering())
     }
 
     /// One pass: looks, and sends what is to be changed; of that no more than `most` commands, as one that dies.
@@ -168,7 +203,7 @@ impl Maestro {
                 for step in change.steps.iter().take(left) {
                     let _cut_off = self.ask(&step.command, site);
                 }
-                self.ledger = Ledger::default();
+                self.ledger.break_off(&changes);
                 break;
             }
             left -= change.steps.len();

@@ -71,6 +71,8 @@ pub(crate) enum Deed {
     Reconfigure(Box<Edition>, Placement),
     /// It is started anew, and knows nothing of what it did.
     MaestroRestarts,
+    /// It is started anew with its notes, and perhaps another configuration.
+    MaestroReturns(Box<Option<Edition>>, Placement),
     /// The daemon is started anew, empty.
     DaemonRestarts,
     Wait {
@@ -84,8 +86,18 @@ pub(crate) struct Past {
     first: (Edition, Placement),
     deeds: Vec<Deed>,
     last: (Edition, Placement),
-    /// Whether the maestro of the past is the one that goes on.
-    same_maestro: bool,
+    last_maestro: LastMaestro,
+}
+
+/// The maestro that makes the daemon right in the end.
+#[derive(Debug, Clone, Copy)]
+enum LastMaestro {
+    /// That of the past.
+    Same,
+    /// Another one.
+    Other,
+    /// Another one with the notes of that of the past.
+    OtherWithNotes,
 }
 
 pub(crate) fn past() -> impl Strategy<Value = Past> {
@@ -94,18 +106,39 @@ pub(crate) fn past() -> impl Strategy<Value = Past> {
         3 => prop_oneof![Just(usize::MAX), 0_usize..20].prop_map(|most| Deed::Pass { most }),
         1 => (edition(), placement()).prop_map(|(edition, placement)| Deed::Reconfigure(Box::new(edition), placement)),
         1 => Just(Deed::MaestroRestarts),
+        1 => return_of_maestro(),
         1 => Just(Deed::DaemonRestarts),
         3 => select(vec![100, 20_000, 1_200_000]).prop_map(|us| Deed::Wait { us }),
     ];
     let deeds = proptest::collection::vec(deed, 0..24);
     // More often than not nobody has edited anything in the end.
     let last = (proptest::option::weighted(0.4, edition()), placement());
-    ((edition(), placement()), deeds, last, any::<bool>()).prop_map(
-        |(first, deeds, (edited, placement), same_maestro)| {
+    let last_maestro = select(vec![LastMaestro::Same, LastMaestro::Other, LastMaestro::OtherWithNotes]);
+    ((edition(), placement()), deeds, last, last_maestro).prop_map(
+        |(first, deeds, (edited, placement), last_maestro)| {
             let last = (edited.unwrap_or_else(|| first.0.clone()), placement);
-            Past { first, deeds, last, same_maestro }
+            Past { first, deeds, last, last_maestro }
         },
     )
+}
+
+/// Nobody but maestro has configured the daemon, and each knew what the one before had noted.
+pub(crate) fn known_past() -> impl Strategy<Value = Past> {
+    let deed = prop_oneof![
+        4 => prop_oneof![2 => Just(usize::MAX), 1 => 0_usize..30].prop_map(|most| Deed::Pass { most }),
+        2 => (edition(), placement()).prop_map(|(edition, placement)| Deed::Reconfigure(Box::new(edition), placement)),
+        4 => return_of_maestro(),
+        1 => Just(Deed::DaemonRestarts),
+        2 => select(vec![100, 20_000, 1_200_000]).prop_map(|us| Deed::Wait { us }),
+    ];
+    let last_maestro = select(vec![LastMaestro::Same, LastMaestro::OtherWithNotes]);
+    ((edition(), placement()), proptest::collection::vec(deed, 0..12), (edition(), placement()), last_maestro)
+        .prop_map(|(first, deeds, last, last_maestro)| Past { first, deeds, last, last_maestro })
+}
+
+fn return_of_maestro() -> impl Strategy<Value = Deed> {
+    (proptest::option::of(edition()), placement())
+        .prop_map(|(edition, placement)| Deed::MaestroReturns(Box::new(edition), placement))
 }
 
 fn placement() -> impl Strategy<Value = Placement> {
@@ -119,8 +152,9 @@ impl Past {
     pub(crate) fn live(&self, daemon: &str, imitation: Imitation) -> (Site, Maestro) {
         let mut site = Site::new(imitation, host_of(daemon));
         let mut maestro = Maestro::new(daemon, &self.first.0, self.first.1, &site);
+        let mut edition = &self.first.0;
         for deed in &self.deeds {
-            if !matches!(deed, Deed::Reconfigure(..)) {
+            if !matches!(deed, Deed::Reconfigure(..) | Deed::MaestroReturns(..)) {
                 site.story.push(format!("{deed:?}"));
             }
             match deed {
@@ -133,7 +167,15 @@ impl Past {
                 Deed::Pass { most } => {
                     maestro.pass(&mut site, *most);
                 }
-                Deed::Reconfigure(edition, placement) => maestro.reconfigure(edition, *placement),
+                Deed::Reconfigure(another, placement) => {
+                    edition = another;
+                    maestro.reconfigure(edition, *placement);
+                }
+                Deed::MaestroReturns(another, placement) => {
+                    site.story.push("maestro returns".into());
+                    edition = another.as_ref().as_ref().unwrap_or(edition);
+                    maestro.restart_with_notes(edition, *placement, &site);
+                }
                 Deed::MaestroRestarts => maestro.restart(),
                 Deed::DaemonRestarts => {
                     site.restart();
@@ -143,9 +185,13 @@ impl Past {
             }
         }
         site.story.push("maestro has its last configuration".into());
-        maestro.reconfigure(&self.last.0, self.last.1);
-        if !self.same_maestro {
-            maestro.restart();
+        match self.last_maestro {
+            LastMaestro::Same => maestro.reconfigure(&self.last.0, self.last.1),
+            LastMaestro::Other => {
+                maestro.reconfigure(&self.last.0, self.last.1);
+                maestro.restart();
+            }
+            LastMaestro::OtherWithNotes => maestro.restart_with_notes(&self.last.0, self.last.1, &site),
         }
         (site, maestro)
     }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use crate::daemon::Imitation;
 use crate::maestro_model::Maestro;
-use crate::past::{Past, Site, past};
-use crate::shown::{Fault, faults, of_others};
+use crate::past::{Past, Site, known_past, past};
+use crate::shown::{Fault, faults, misconfigured, of_others};
 use crate::site::{AGGREGATOR, SAMPLER};
 
 /// Between two looks: a stop takes a millisecond, an update under way a little longer.
@@ -26,6 +26,18 @@ fn proptest_config() -> ProptestConfig {
 }
 
 fn converges(past: &Past, daemon: &str, imitation: Imitation) -> Result<(), TestCaseError> {
+    made_right(past, daemon, imitation).map(drop)
+}
+
+/// Of a daemon that only maestro has configured, even what it does not show is right.
+fn converges_in_all(past: &Past, daemon: &str, imitation: Imitation) -> Result<(), TestCaseError> {
+    let (site, maestro) = made_right(past, daemon, imitation)?;
+    let faults = misconfigured(&maestro.config(), &site);
+    prop_assert!(faults.is_empty(), "{faults:#?}\n{}", site.story.join("\n"));
+    Ok(())
+}
+
+fn made_right(past: &Past, daemon: &str, imitation: Imitation) -> Result<(Site, Maestro), TestCaseError> {
     let (mut site, mut maestro) = past.live(daemon, imitation);
     let before = of_others(&mut site);
     for pass in 0..PASSES {
@@ -47,7 +59,7 @@ fn converges(past: &Past, daemon: &str, imitation: Imitation) -> Result<(), Test
     }
     prop_assert_eq!(of_others(&mut site), before, "what others made");
     prop_assert!(site.network.ended.is_empty(), "{:?}", site.network.ended);
-    Ok(())
+    Ok((site, maestro))
 }
 
 /// What is not right, and has not been refused either.
@@ -56,6 +68,10 @@ fn unexplained(maestro: &Maestro, site: &mut Site) -> Vec<Fault> {
     let refused: Vec<String> = maestro.refused.keys().map(ToString::to_string).collect();
     faults.retain(|(name, _)| !refused.iter().any(|subject| subject.split([' ', ':']).any(|word| word == name)));
     faults
+}
+
+fn line() -> impl Strategy<Value = Imitation> {
+    proptest::sample::select(vec![Imitation::Main, Imitation::V45, Imitation::V44])
 }
 
 proptest! {
@@ -89,5 +105,15 @@ proptest! {
     #[test]
     fn a_sampler_of_4_4_converges(past in past()) {
         converges(&past, SAMPLER, Imitation::V44)?;
+    }
+
+    #[test]
+    fn an_aggregator_that_only_maestro_has_configured_is_right_in_all(past in known_past(), imitation in line()) {
+        converges_in_all(&past, AGGREGATOR, imitation)?;
+    }
+
+    #[test]
+    fn a_sampler_that_only_maestro_has_configured_is_right_in_all(past in known_past(), imitation in line()) {
+        converges_in_all(&past, SAMPLER, imitation)?;
     }
 }

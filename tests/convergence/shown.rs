@@ -185,7 +185,6 @@ fn check_policies(config: &DaemonConfig, site: &mut Site, faults: &mut Vec<Fault
             ("schema", or(&policy.schema, "-")),
             ("regex", or(&policy.regex, "-")),
             ("decomp", or(&policy.decomposition, "-")),
-            ("plugin", wanted.library.clone()),
             ("flush", format!("{}.{:06}", flush_us / 1_000_000, flush_us % 1_000_000)),
         ];
         for (key, value) in expected {
@@ -195,6 +194,11 @@ fn check_policies(config: &DaemonConfig, site: &mut Site, faults: &mut Vec<Fault
         }
         if !entry["producers"].as_array().unwrap().iter().any(|regex| regex == ".*") {
             wrong(format!("stores what comes from {}", entry["producers"]));
+        }
+        // It cannot be right before its plugin is.
+        if text_of(entry, "plugin") != wanted.library {
+            let text = format!("{name} stores with {} instead of {}", entry["plugin"], wanted.library);
+            faults.push((wanted.instance.to_string(), text));
         }
     }
     for name in config.retired.policies.iter().filter(|name| shown.contains_key(name.as_str())) {
@@ -352,6 +356,32 @@ fn check_services(config: &DaemonConfig, producers: &Entries, site: &Site, fault
             }
         }
     }
+}
+
+/// Plugins that have been given another configuration than they are to have, in their present life.
+pub(crate) fn misconfigured(config: &DaemonConfig, site: &Site) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let v44 = site.imitation.numbering() == Numbering::V44;
+    let mut libraries = BTreeSet::new();
+    for (instance, wanted) in &config.plugins {
+        if v44 && !libraries.insert(&wanted.plugin) {
+            continue;
+        }
+        let name = if v44 { wanted.plugin.as_str() } else { instance.as_str() };
+        let own = site.carried_out.iter().filter(|command| command.get(Attribute::Name) == Some(name));
+        let mut given = Vec::new();
+        for command in own {
+            match command.verb {
+                Verb::Load => given.clear(),
+                Verb::Config => given.push(command.get(Attribute::String).unwrap_or_default()),
+                _ => {}
+            }
+        }
+        if given != wanted.configs {
+            faults.push((name.to_owned(), format!("was given {given:?} instead of {:?}", wanted.configs)));
+        }
+    }
+    faults
 }
 
 /// The objects of others, by their names, as far as others alone change them.
