@@ -22,6 +22,8 @@ mod interrupted_loading;
 mod loading;
 #[path = "programs/mistakes.rs"]
 mod mistakes;
+#[path = "programs/remembering.rs"]
+mod remembering;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "programs/site.rs"]
 mod site;

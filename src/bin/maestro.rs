@@ -11,7 +11,7 @@ use maestro::cli::{self, LogLevel};
 use maestro::cluster::Cluster;
 use maestro::local::{find_ldmsd, keep_aggregators};
 use maestro::notation::Name;
-use maestro::runtime::{self, AgentSettings, ConfigEvent, Seat};
+use maestro::runtime::{self, AgentSettings, ConfigEvent, Notebook, Seat};
 use maestro::{conductor, store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -156,20 +156,20 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     };
     let configurations = async {
         match arguments.ldms_config {
-            Some(path) => Ok((runtime::from_file(path).await?, None)),
+            Some(path) => Ok((runtime::from_file(path).await?, None, Notebook::none())),
             None => {
                 let (options, members) = cli::etcd_file(arguments.cluster.as_deref())?;
                 let me = cli::own_member(&members, arguments.member.as_deref()).await?;
                 let store = store::EtcdStore::new(&options)?;
                 let prefix = runtime::cluster_name(&store, arguments.prefix).await?;
-                let configurations = runtime::from_etcd(store.clone(), Some(prefix.clone())).await?;
+                let (configurations, notebook) = runtime::from_etcd(store.clone(), Some(prefix.clone())).await?;
                 let members: Vec<Name> = members.iter().map(|member| Name::from(member.to_string())).collect();
                 let seat = me.map(|me| Seat::take(&store, &prefix, members, me, arguments.member_lease));
-                anyhow::Ok((configurations, seat.transpose()?))
+                anyhow::Ok((configurations, seat.transpose()?, notebook))
             }
         }
     };
-    let (configurations, seat) = tokio::select! {
+    let (configurations, seat, notebook) = tokio::select! {
         () = &mut stop => return Ok(()),
         configurations = configurations => configurations?,
     };
@@ -189,7 +189,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         Some((directory, program)) => starting_aggregators(configurations, directory, program),
         None => configurations,
     };
-    runtime::run(configurations, seat, settings, agents, stop).await;
+    runtime::run(configurations, seat, notebook, settings, agents, stop).await;
     Ok(())
 }
 

@@ -3,11 +3,13 @@
 //! - `agent`: one task for each daemon: connects, probes, observes, sends what it is given.
 //! - `inquiry`: what a daemon is asked about itself and how its answers are read, without a socket.
 //! - `members`: the place of this instance among several that share the work.
+//! - `notebook`: what the next maestro has to know, in etcd.
 //! - `source`: where the configuration comes from, etcd or a file.
 
 mod agent;
 pub mod inquiry;
 mod members;
+mod notebook;
 mod source;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +20,7 @@ use tracing::{debug, info, warn};
 
 pub use agent::AgentSettings;
 pub use members::Seat;
+pub use notebook::Notebook;
 pub use source::{ConfigEvent, cluster_name, from_etcd, from_file, read_from_etcd};
 
 use members::Warrant;
@@ -29,19 +32,20 @@ use crate::notation::Name;
 const EVENTS_WAITING: usize = 1024;
 
 /// Keeps the cluster as its configuration says, until `stop` resolves; with others, where this instance has a `seat`
-/// among several.
+/// among several. What has to outlive this goes into the `notebook`.
 ///
 /// Every ldmsd is left as it is when this returns: data go on flowing without maestro.
 pub async fn run(
     mut configurations: mpsc::Receiver<ConfigEvent>,
     mut seat: Option<Seat>,
+    notebook: Notebook,
     conductor: Settings,
     agents: AgentSettings,
     stop: impl Future<Output = ()>,
 ) {
     let (events, mut incoming) = mpsc::channel(EVENTS_WAITING);
     let mut conductor = Conductor::new(conductor);
-    let mut running = Running { agents: BTreeMap::new(), settings: agents, events };
+    let mut running = Running { agents: BTreeMap::new(), settings: agents, events, notebook };
     let clock = Clock::new();
     let mut waiting: VecDeque<Event> = seat.iter().map(Seat::first).collect();
     tokio::pin!(stop);
@@ -53,6 +57,7 @@ pub async fn run(
                     waiting.push_back(Event::Configured(cluster.clone()));
                     waiting.extend(seat.iter_mut().flat_map(|seat| seat.configure(&cluster)));
                 }
+                ConfigEvent::Remembered(memory) => waiting.push_back(Event::Remembered(memory)),
                 ConfigEvent::Trouble(text) => warn!("{text}"),
                 ConfigEvent::TroubleOver(text) => info!("{text}"),
             },
@@ -72,10 +77,13 @@ pub async fn run(
         }
     }
     // No command is sent any more when the others take over.
-    drop(running);
-    if let Some(seat) = seat {
-        seat.leave().await;
-    }
+    drop(running.agents);
+    let leave = async {
+        if let Some(seat) = seat {
+            seat.leave().await;
+        }
+    };
+    tokio::join!(leave, running.notebook.close());
 }
 
 /// What there is to know of the other instances, as soon as there is; never for one that is alone.
@@ -91,6 +99,7 @@ struct Running {
     agents: BTreeMap<Name, agent::Handle>,
     settings: AgentSettings,
     events: mpsc::Sender<Event>,
+    notebook: Notebook,
 }
 
 impl Running {
@@ -126,7 +135,7 @@ impl Running {
                     agent.order(session, Vec::new(), scope, Warrant::unlimited());
                 }
             }
-            Action::Remember(_) => {}
+            Action::Remember(memo) => self.notebook.write(memo),
             Action::Report(notice) => log(&notice),
             Action::Publish { daemon, report } => {
                 if let Some(seat) = seat {

@@ -8,13 +8,17 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 
+use super::Notebook;
 use crate::cluster::Cluster;
+use crate::conductor::Memory;
 use crate::spec::{self, Diagnostic};
 use crate::store::{EtcdStore, FileEvent, Snapshot, WatchEvent, layout, watch_file};
 
 /// News of the configuration.
 #[derive(Debug)]
 pub enum ConfigEvent {
+    /// What an earlier maestro has noted; before the first configuration.
+    Remembered(Memory),
     /// There is a configuration, the first or another one.
     Changed(Arc<Cluster>),
     /// The source cannot be read, or what it holds is of no use.
@@ -31,16 +35,29 @@ pub async fn read_from_etcd(store: &EtcdStore, prefix: Option<String>) -> anyhow
     load(store, prefix).await.map(|(_, _, cluster)| cluster)
 }
 
-/// Follows the configuration of the cluster `prefix` in etcd; without a prefix, of the only cluster there.
+/// Follows the configuration of the cluster `prefix` in etcd; without a prefix, of the only cluster there. What an earlier
+/// maestro has noted comes first. Where that cannot be read, this one does not note anything either.
 ///
 /// # Errors
 /// As of [`read_from_etcd`].
-pub async fn from_etcd(store: EtcdStore, prefix: Option<String>) -> anyhow::Result<mpsc::Receiver<ConfigEvent>> {
+pub async fn from_etcd(
+    store: EtcdStore,
+    prefix: Option<String>,
+) -> anyhow::Result<(mpsc::Receiver<ConfigEvent>, Notebook)> {
     let (prefix, snapshot, cluster) = load(&store, prefix).await?;
+    let (memory, notebook) = Notebook::open(&store, &prefix).await.unwrap_or_else(|error| {
+        tracing::warn!(
+            "what an earlier maestro has noted cannot be read: {error}; going on without, some commands are sent again"
+        );
+        (Memory::default(), Notebook::none())
+    });
     let mut watch = store.watch(&prefix, Some(snapshot.revision))?;
     let (events, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut event = Some(ConfigEvent::Changed(Arc::new(cluster)));
+        if events.send(ConfigEvent::Remembered(memory)).await.is_err() {
+            return;
+        }
         while let Some(news) = event {
             if events.send(news).await.is_err() {
                 return;
@@ -59,7 +76,7 @@ pub async fn from_etcd(store: EtcdStore, prefix: Option<String>) -> anyhow::Resu
             });
         }
     });
-    Ok(receiver)
+    Ok((receiver, notebook))
 }
 
 /// The name of the cluster to work for: as given, or of the only one in etcd.
