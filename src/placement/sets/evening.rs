@@ -70,8 +70,7 @@ const WITH_SETTLED: &[Step] = &[
 const PARTNERS: usize = 8;
 /// How many shares are tried for an exchange, or to be torn.
 const CANDIDATES: usize = 256;
-
-/// Moves of the load, how often at most: each narrows a gap, and this is only for what would take too long.
+/// How many steps are made at most. Each narrows a gap, so that they come to an end; this is for what would take too long.
 const MOST_STEPS: usize = 1_000_000;
 
 /// Moves what has no place yet until the goal is reached, or nothing helps.
@@ -123,7 +122,9 @@ impl Evening<'_, '_> {
             if need == 0 {
                 continue;
             }
-            for (light_load, light) in by_load.iter().take(PARTNERS).take_while(|(load, _)| load < heavy_load) {
+            // What fits nobody well may suit one in the middle.
+            let partners = if matches!(step, Step::Set(_)) { by_load.len() } else { PARTNERS };
+            for (light_load, light) in by_load.iter().take(partners).take_while(|(load, _)| load < heavy_load) {
                 let room = (heavy_load - corridor.low).min(corridor.high.saturating_sub(*light_load));
                 let pair = Pair { heavy: *heavy, light: *light, need, room, gap: heavy_load - light_load };
                 let is_made = match step {

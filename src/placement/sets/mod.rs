@@ -10,10 +10,14 @@
 //!   producer's together, where there is least. Only if the heaviest is then outside the band do others move, as few
 //!   bytes as make everybody even again.
 //! - *What moves* is all that an aggregator has of a producer, as long as such moves suffice: to take a part away
-//!   interrupts the part that stays.
+//!   interrupts the part that stays. Where there are few shares, all ways to move them are tried.
+//! - *A giant*, a set as heavy as the even share of an aggregator, makes its aggregator as heavy as it is. The others are
+//!   to be even among themselves.
+//! - *Out of reach* of the band, the heaviest is at most four thirds of the best there is.
 //!
 //! All of it is a pure function of numbers; the same ones give the same placement.
 
+mod afresh;
 mod bounds;
 mod evening;
 mod few;
@@ -23,6 +27,7 @@ mod weight;
 
 use std::cmp::Reverse;
 
+use afresh::{alike, each_set_for_itself, from_nothing};
 use bounds::Corridor;
 use evening::{Goal, even_out, even_out_freely};
 use few::place_few;
@@ -100,8 +105,6 @@ impl Band {
     }
 }
 
-/// A placement from nothing is as good as this before sets of one producer are torn apart for it.
-const FRESH: Band = Band { percent: 1 };
 /// Nothing may be further above the bound than this, if it can be helped.
 const FAR: Band = Band { percent: 33 };
 /// How often a placement is looked at again that cannot be within the band. Each time the loads come closer together.
@@ -184,24 +187,6 @@ fn summary(sets: &[PlacedSet], usable: &[bool], owners: Vec<u16>, bound: Weight)
     }
 }
 
-fn from_nothing(sets: &[PlacedSet], aggregators: usize, bound: Weight) -> Vec<u16> {
-    let nobody = || Shares::new(sets, vec![NOBODY; sets.len()], aggregators);
-    let mut together = nobody();
-    let goal = Goal { ceiling: FRESH.limit(bound.0), spread: together.grain() };
-    place_orphans(&mut together, goal, bound, &Holders::default());
-    if goal.is_reached_by(&together) {
-        return together.into_owners();
-    }
-    let mut apart = nobody();
-    let singles = apart.single_orphans();
-    apart.place(singles, u64::MAX, &Holders::default());
-    even_out_freely(&mut apart, goal);
-    // Connections are worth a little balance, as long as the heaviest is not far from what it could be.
-    let is_worth_it = FRESH.limit(apart.heaviest()) < together.heaviest()
-        || (together.heaviest() > apart.heaviest() && together.heaviest() / 4 * 3 > bound.0);
-    if is_worth_it { apart.into_owners() } else { together.into_owners() }
-}
-
 /// What has an owner stays there, unless that is beyond the band. Says whether the result is within it.
 fn keeping(sets: &[PlacedSet], kept: Vec<u16>, aggregators: usize, bound: Weight, band: Band) -> (Vec<u16>, bool) {
     let holders = Holders::of_orphaned(sets, &kept);
@@ -214,6 +199,12 @@ fn keeping(sets: &[PlacedSet], kept: Vec<u16>, aggregators: usize, bound: Weight
         move_settled(&mut shares, sets, goal, bound);
     }
     let is_tolerable = tolerated.is_reached_by(&shares);
+    if !is_tolerable && shares.heaviest() > FAR.limit(bound.0) {
+        let afresh = each_set_for_itself(sets, aggregators, goal);
+        if afresh.heaviest() < shares.heaviest() {
+            return (alike(sets, shares.kept(), afresh.into_owners(), aggregators), false);
+        }
+    }
     (shares.into_owners(), is_tolerable)
 }
 

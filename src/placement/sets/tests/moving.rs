@@ -148,3 +148,19 @@ fn a_few_sets_are_tried_in_every_way_before_one_aggregator_stays_too_heavy() {
     let sets = on(&[(30, 0), (30, 0), (10, 1), (10, 1), (10, 1), (10, 1), (30, 2)]);
     assert_eq!(heaviest(&place_sets(&sets, &[true; 3], Band::default())), 50);
 }
+
+#[test]
+fn what_steps_leave_too_heavy_is_placed_afresh() {
+    // With steps alone the heaviest stays at 200.
+    let weights = [10, 34, 35, 50, 100];
+    let sets: Vec<PlacedSet> = (0..64usize)
+        .map(|number| PlacedSet {
+            owner: Some(number as u16 % 3),
+            ..set(number as u32 / 5, 1_000_000 * weights[number * number * 3 / 7 % 5])
+        })
+        .collect();
+    let placement = place_sets(&sets, &[true; 19], Band::default());
+    assert!(heaviest(&placement) < 170_000_000, "{}", heaviest(&placement));
+    let stayed = sets.iter().zip(&placement.owners).filter(|(set, owner)| set.owner == **owner).count();
+    assert!(stayed >= 6, "three aggregators have some of what they had: {stayed}");
+}
