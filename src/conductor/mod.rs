@@ -14,6 +14,7 @@
 //! - `late_services`: producers that connected before what they subscribe to could be had.
 //! - `council`: several instances, of whom one decides; `standing`, `report` and `plan` are what they know of each other.
 //! - `shown`: what a daemon shows of its producers, to this instance or to another.
+//! - `replacement`: when an updater may go that another one has taken the place of.
 //! - `reconcile`: from roles to changes to actions.
 //! - `memory`: what the next maestro has to know.
 
@@ -30,6 +31,7 @@ mod memory;
 mod notice;
 mod plan;
 mod reconcile;
+mod replacement;
 mod report;
 mod shown;
 mod standby;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::event::{Action, Scope};
 use super::notice::Notice;
+use super::replacement::goes_on_for_us;
 use super::standing::Part;
 use super::{Conductor, Now, Timer};
 use crate::cluster::UpdaterMode;
@@ -50,11 +51,14 @@ impl Conductor {
         if let Some(at_us) = next_try.min() {
             self.timers.insert((at_us, Timer::Daemon(name.clone())));
         }
-        let (due, untimely): (Vec<Change>, Vec<Change>) =
-            due.into_iter().partition(|change| busy_us == 0 || !deletes_sets(change));
-        if !untimely.is_empty() {
+        let waits_us = |change: &Change| match deletes_sets(change) {
+            true => busy_us,
+            false => goes_on_for_us(change, &config.updaters, now.wall_us),
+        };
+        let (due, untimely): (Vec<Change>, Vec<Change>) = due.into_iter().partition(|change| waits_us(change) == 0);
+        if let Some(wait_us) = untimely.iter().map(waits_us).min() {
             state.settled = false;
-            self.timers.insert((now.mono_us + busy_us, Timer::Daemon(name.clone())));
+            self.timers.insert((now.mono_us + wait_us, Timer::Daemon(name.clone())));
         }
         if !due.is_empty() {
             state.settled = false;

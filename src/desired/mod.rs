@@ -38,6 +38,7 @@ pub use producers::{forget_subscriptions, tombstone};
 pub use record::{DaemonRecord, Possessions};
 pub use regex::{alternations, escape};
 pub use retired::{Related, Retired, RetiredPlugin, retire};
+pub(crate) use updaters::belongs_to;
 
 use crate::ldmsd::{Numbering, Observation};
 

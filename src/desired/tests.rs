@@ -189,13 +189,13 @@ fn a_producer_that_left_is_deleted_when_its_updater_has_let_it_go() {
             "updtr_prdcr_add name=updtr_0.1 regex=.*",
             "updtr_prdcr_del name=updtr_0.1 regex=^gone$",
             "updtr_start name=updtr_0.1",
-            "updtr_stop name=updtr_0",
-            "updtr_del name=updtr_0",
         ]
     );
-    let mut updater = observed.updaters.remove(&Name::from("updtr_0")).unwrap();
+    let mut updater = observed.updaters[&Name::from("updtr_0")].clone();
     updater.producers.clear();
     observed.updaters.insert("updtr_0.1".into(), updater);
+    assert_eq!(sent(&observed), ["updtr_stop name=updtr_0", "updtr_del name=updtr_0"]);
+    observed.updaters.remove(&Name::from("updtr_0"));
     assert_eq!(sent(&observed), ["prdcr_del name=gone"]);
     observed.producers.clear();
     assert_eq!(sent(&observed), [""; 0]);

@@ -1,9 +1,10 @@
 //! Updaters, the lasting ones of the configuration and the temporary fast ones.
 //!
 //! A running updater cannot be changed, and a producer added later is not in it. So an updater that is
-//! not as it should be is replaced: a new one under another name is started, then the old one is
+//! not as it should be is replaced: a new one under another name is started, and when it is seen to run the old one is
 //! stopped and deleted. Their overlap neither loses nor doubles a sample (operations of a live ldmsd,
-//! section 7). On the daemon an updater is called `updtr_0`, or `updtr_0.1`, …; the Python maestro's
+//! section 7). The new one ticks first after the next full multiple of its interval: started between a multiple and its
+//! offset it misses that tick. So the old one has to go on until then, which is for whoever knows the time. On the daemon an updater is called `updtr_0`, or `updtr_0.1`, …; the Python maestro's
 //! `updtr_0_l1-agg-1` counts as ours as well and is kept where it is right.
 
 use std::borrow::Cow;
@@ -72,15 +73,17 @@ fn one_updater(
     for wanted in missing {
         let without = going.iter().copied().filter(|name| observed.producers.contains_key(*name));
         let mut steps: Vec<Step> = names.next().map(|name| add(&name, wanted, without)).into_iter().flatten().collect();
-        // What it takes the place of goes in the same change, when it runs.
+        // What it takes the place of goes when it runs. That is one; what else there is would pile up.
         let replaced = |found: &ObservedUpdater| match &wanted.only_producers {
             Some(producers) if parts.len() > 1 => !producers.is_disjoint(&found.producers),
             _ => true,
         };
         let replaced: Vec<&Name> = ours.iter().filter(|(_, found)| replaced(found)).map(|(name, _)| *name).collect();
-        for name in replaced {
+        for (index, name) in replaced.into_iter().enumerate() {
             ours.remove(name);
-            steps.extend(remove(name));
+            if index > 0 {
+                steps.extend(remove(name));
+            }
         }
         changes.push(Change::visible(Subject::Updater(label(wanted, parts)), steps));
     }
@@ -111,7 +114,7 @@ fn is_ours(on_daemon: &Name) -> bool {
 }
 
 /// Whether an updater on the daemon stands for the updater `name` of the cluster.
-fn belongs_to(on_daemon: &Name, name: &Name) -> bool {
+pub(crate) fn belongs_to(on_daemon: &Name, name: &Name) -> bool {
     match on_daemon.strip_prefix(name.as_str()) {
         Some(rest) => rest.is_empty() || rest.starts_with(['_', '.']),
         None => false,
@@ -132,13 +135,13 @@ fn has_its_producers(
     observed: &Observation,
     going: &BTreeSet<&Name>,
 ) -> bool {
+    // One that the daemon does not let itself be given must not have its updaters replaced again and again.
+    let is_there = |name: &&Name| observed.producers.contains_key(*name);
     match &wanted.only_producers {
-        None => covers(wanted, found, config.producers.keys(), going),
+        None => covers(wanted, found, config.producers.keys().filter(is_there), going),
         Some(only) => {
-            let there = only
-                .iter()
-                .filter(|name| config.producers.contains_key(*name) || observed.producers.contains_key(*name));
-            found.producers.iter().all(|name| only.contains(name)) && covers(wanted, found, there, going)
+            let has_no_others = found.producers.iter().all(|name| only.contains(name));
+            has_no_others && covers(wanted, found, only.iter().filter(is_there), going)
         }
     }
 }
@@ -392,10 +395,12 @@ mod tests {
         assert_eq!(sent(std::slice::from_ref(&wanted), &["node-1"], &[("updtr_0", found(&["node-1"], &[]))]), [""; 0]);
         let more = found(&["node-1", "node-2"], &[]);
         assert_eq!(
-            sent(&[wanted], &["node-1", "node-2"], &[("updtr_0", more)]),
+            sent(std::slice::from_ref(&wanted), &["node-1", "node-2"], &[("updtr_0", more.clone())]),
             ["updtr_add name=updtr_0.1 interval=1000000; updtr_prdcr_add name=updtr_0.1 regex=^node-1$; \
-              updtr_start name=updtr_0.1; updtr_stop name=updtr_0; updtr_del name=updtr_0"]
+              updtr_start name=updtr_0.1"]
         );
+        let both = [("updtr_0", more), ("updtr_0.1", found(&["node-1"], &[]))];
+        assert_eq!(sent(&[wanted], &["node-1", "node-2"], &both), ["updtr_stop name=updtr_0; updtr_del name=updtr_0"]);
     }
 
     #[test]
@@ -423,8 +428,7 @@ mod tests {
         assert_eq!(
             sent(&parts, &["node-1", "node-2"], &there),
             ["updtr_add name=updtr_0.2 interval=1000000; updtr_prdcr_add name=updtr_0.2 regex=^node-2$; \
-              updtr_match_add name=updtr_0.2 regex=^(b|c)$ match=inst; updtr_start name=updtr_0.2; \
-              updtr_stop name=updtr_0.1; updtr_del name=updtr_0.1"]
+              updtr_match_add name=updtr_0.2 regex=^(b|c)$ match=inst; updtr_start name=updtr_0.2"]
         );
     }
 }

@@ -74,7 +74,18 @@ impl Schedule {
     }
 
     fn next_us(&self, now_us: u64) -> u64 {
-        self.last_us(now_us) + self.interval_us
+        (self.last_us(now_us) + self.interval_us).max(self.first_us())
+    }
+
+    /// The first tick comes after the first full multiple that follows the start: one that is started between a multiple
+    /// and the offset misses that tick (measured).
+    fn first_us(&self) -> u64 {
+        if !self.synchronous || self.started_us == 0 {
+            return 0;
+        }
+        let multiple_us = last_multiple_us(self.interval_us, 0, self.started_us) + self.interval_us;
+        let first_us = multiple_us.saturating_add_signed(self.offset_us);
+        if first_us <= self.started_us { first_us + self.interval_us } else { first_us }
     }
 
     /// What a set that is updated on this schedule carries as update hint.
