@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{GroupPlan, Memo, Memory, Notice, Report, Standing};
 use crate::cluster::{AuthDomain, Cluster};
 use crate::desired::Change;
-use crate::ldmsd::observation::{ObservedListener, ObservedPlugin, ObservedPolicy, ObservedProducer, ObservedUpdater};
+use crate::ldmsd::observation::{
+    ObservedListener, ObservedPlugin, ObservedPolicy, ObservedProducer, ObservedUpdater, PublishedSet,
+};
 use crate::ldmsd::{Numbering, Observation};
 use crate::notation::Name;
 
@@ -143,6 +145,8 @@ pub struct Observed {
     pub policies: Option<BTreeMap<Name, ObservedPolicy>>,
     /// All plugins.
     pub plugins: Option<BTreeMap<Name, ObservedPlugin>>,
+    /// All metric sets that it publishes itself.
+    pub published: Option<BTreeMap<String, PublishedSet>>,
 }
 
 impl Observed {
@@ -171,6 +175,9 @@ impl Observed {
         }
         if let Some(plugins) = self.plugins {
             known.plugins = plugins;
+        }
+        if let Some(published) = self.published {
+            known.published = published;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::parts::Parts;
 use super::plugin_config::{sampler_plugin, store_plugin};
 use super::retired::Retired;
 use crate::cluster::{
@@ -209,6 +210,8 @@ pub struct Roles {
     pub advertising: Option<Advertising>,
     /// Temporary fast updaters.
     pub boosts: Vec<BoostConfig>,
+    /// What is fetched where it is only a part of some producers; `None` where it is all sets of every producer.
+    pub parts: Option<Parts>,
 }
 
 /// How a daemon takes part in advertising: an aggregator has the listeners of its group, and any daemon may advertise.
@@ -289,7 +292,10 @@ pub(super) fn apart_from_producers(
         }
         config.subscriptions.clone_from(&group.subscriptions);
         let only = |updater: Updater| UpdaterWanted { only_producers: roles.collected.clone(), ..updater.into() };
-        config.updaters = group.updaters.iter().cloned().map(only).collect();
+        config.updaters = match &roles.parts {
+            Some(parts) => parts.updaters(&group.updaters),
+            None => group.updaters.iter().cloned().map(only).collect(),
+        };
         if let Some(advertising) = &roles.advertising {
             config.listeners.clone_from(&group.listeners);
             if !advertising.starts_what_comes {

@@ -12,6 +12,7 @@ mod advertising;
 mod change;
 mod config;
 mod ledger;
+mod parts;
 mod plugin_config;
 mod plugins;
 mod policies;
@@ -34,6 +35,7 @@ pub use config::{
     Roles, Run, Schedule, UpdaterWanted, daemon_config,
 };
 pub use ledger::{Ledger, LedgerEntry};
+pub use parts::{Parts, SchemaOfSet};
 pub use producers::{forget_subscriptions, tombstone};
 pub use record::{DaemonRecord, Possessions};
 pub use regex::{alternations, escape};

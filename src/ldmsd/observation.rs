@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use super::status::UpdateHint;
 use super::status::{
-    self, ListenerState, ListenerStatus, PluginSets, PluginStatus, ProducerStatus, SetInfo, SetState,
+    self, ListenerState, ListenerStatus, PluginSets, PluginStatus, ProducerStatus, SetInfo, SetOrigin, SetState,
     StoragePolicyState, StoragePolicyStatus, UpdateMode, UpdaterMatches, UpdaterState, UpdaterStatus,
 };
 use crate::notation::Name;
@@ -27,6 +27,8 @@ pub struct Observation {
     pub policies: BTreeMap<Name, ObservedPolicy>,
     /// Loaded plugins by the name of their instance.
     pub plugins: BTreeMap<Name, ObservedPlugin>,
+    /// The metric sets of the daemon itself, by their names, whatever publishes them; of one that samples.
+    pub published: BTreeMap<String, PublishedSet>,
 }
 
 /// A producer of a daemon.
@@ -193,7 +195,30 @@ pub struct ObservedSet {
     pub hint: Option<UpdateHint>,
 }
 
+/// A metric set that a daemon publishes, not one that it has collected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedSet {
+    /// The name of its schema.
+    pub schema: String,
+    /// The size of one sample in bytes.
+    pub data_size_bytes: u64,
+    /// How often it is sampled, where the sampler tells.
+    pub hint: Option<UpdateHint>,
+}
+
 impl Observation {
+    /// The sets of a directory that the daemon publishes itself.
+    #[must_use]
+    pub fn published_from(directory: &[SetInfo]) -> BTreeMap<String, PublishedSet> {
+        let own = directory.iter().filter(|set| set.origin != SetOrigin::Remote);
+        own.map(|set| {
+            let schema = set.schema.clone();
+            let published = PublishedSet { schema, data_size_bytes: set.data_size_bytes, hint: set.update_hint };
+            (set.name.clone(), published)
+        })
+        .collect()
+    }
+
     /// Producers from the entries of `prdcr_status`.
     #[must_use]
     pub fn producers_from(entries: Vec<ProducerStatus>) -> BTreeMap<Name, ObservedProducer> {

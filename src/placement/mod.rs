@@ -4,12 +4,14 @@
 //! placed already: no clock, no I/O, no order of a hash map. The same inputs give the same placement.
 
 mod advertised;
+mod by_sets;
 mod ownership;
 mod producers;
 pub mod sets;
 mod standby;
 
 pub use advertised::place_advertised;
+pub use by_sets::{Load, PlacementBySets, SetWeights, ShareMove, place_by_sets};
 pub use ownership::Ownership;
 pub use producers::{home_blocks, place_on_standbys, place_producers};
 pub use standby::place_standbys;

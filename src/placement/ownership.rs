@@ -32,6 +32,15 @@ impl Ownership {
         }
     }
 
+    /// The sets that an aggregator has of a split producer.
+    #[must_use]
+    pub fn share_of(&self, aggregator: &Name) -> Option<&BTreeSet<String>> {
+        match self {
+            Ownership::Whole(_) => None,
+            Ownership::Split(shares) => shares.get(aggregator),
+        }
+    }
+
     /// Everybody who collects the producer, or a part of it, in counting order.
     pub fn aggregators(&self) -> impl Iterator<Item = &Name> {
         let (whole, shares) = match self {
@@ -39,6 +48,19 @@ impl Ownership {
             Ownership::Split(shares) => (None, Some(shares)),
         };
         whole.into_iter().chain(shares.into_iter().flat_map(BTreeMap::keys))
+    }
+
+    /// Gives sets of a split producer to an aggregator, in place of whoever has them.
+    pub fn give_back(&mut self, to: &Name, sets: &BTreeSet<String>) {
+        let Ownership::Split(shares) = self else { return };
+        for share in shares.values_mut() {
+            share.retain(|set| !sets.contains(set));
+        }
+        shares.entry(to.clone()).or_default().extend(sets.iter().cloned());
+        shares.retain(|_, share| !share.is_empty());
+        if shares.len() == 1 {
+            *self = Ownership::Whole(to.clone());
+        }
     }
 
     /// The owner of one set; `None` for one of a split producer that nobody has been given yet.

@@ -141,6 +141,7 @@ impl<'a> Inquiry<'a> {
         observed.policies = next_if(scope.policies).and_then(parsed).map(Observation::policies_from);
         let plugins = next_if(scope.plugins).and_then(parsed);
         let sets = next_if(self.wants_directory()).and_then(parsed).unwrap_or_default();
+        observed.published = self.wants_directory().then(|| Observation::published_from(&directory));
         observed.plugins = plugins.map(|plugins| Observation::plugins_from(plugins, sets, directory));
         (observed, fingerprint)
     }

@@ -157,6 +157,7 @@ impl Maestro {
             advertised: BTreeMap::new(),
             advertising: Some(Advertising { advertisers, starts_what_comes: false }),
             boosts: if self.placement.boosts && is_aggregator { vec![boost] } else { Vec::new() },
+            parts: None,
         };
         let mut config = daemon_config(&self.cluster, &relations, &self.daemon, &roles);
         if self.observed.development_line {

@@ -19,6 +19,25 @@ impl Weight {
     pub fn bytes_per_s(self) -> f64 {
         self.0 as f64 / 1e6
     }
+
+    /// The mean of some weights, nothing of none.
+    #[must_use]
+    pub fn average(weights: &[Weight]) -> Weight {
+        let total: Weight = weights.iter().copied().sum();
+        Weight(total.0 / (weights.len().max(1) as u64))
+    }
+}
+
+/// `31.2 kB/s`
+impl std::fmt::Display for Weight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bytes_per_s = self.bytes_per_s();
+        match bytes_per_s {
+            ..1e3 => write!(f, "{bytes_per_s:.0} B/s"),
+            1e3..1e6 => write!(f, "{:.1} kB/s", bytes_per_s / 1e3),
+            _ => write!(f, "{:.1} MB/s", bytes_per_s / 1e6),
+        }
+    }
 }
 
 impl std::iter::Sum for Weight {
