@@ -7,6 +7,8 @@
 
 #[path = "conductor_simulation/agent.rs"]
 mod agent;
+#[path = "conductor_simulation/by_sets.rs"]
+mod by_sets;
 #[path = "conductor_simulation/clusters.rs"]
 mod clusters;
 #[path = "../examples/ldmsd_sim/daemon/mod.rs"]

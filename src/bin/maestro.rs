@@ -11,6 +11,7 @@ use maestro::cli::{self, LogLevel};
 use maestro::cluster::Cluster;
 use maestro::local::{find_ldmsd, keep_aggregators};
 use maestro::notation::Name;
+use maestro::placement::sets::Band;
 use maestro::runtime::{self, AgentSettings, ConfigEvent, Notebook, Seat};
 use maestro::{conductor, store};
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,6 +47,10 @@ struct Arguments {
     /// What is balanced over the first-level aggregators
     #[arg(long, value_name = "WHAT", default_value = "producers")]
     rebalance: Rebalance,
+
+    /// With --rebalance sets: by how many percent the heaviest aggregator may be above what is possible before sets move
+    #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = clap::value_parser!(u64).range(0..=1000))]
+    band: u64,
 
     /// How long connecting to a daemon may take, and configuring its plugins and stores
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
@@ -91,9 +96,9 @@ struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Rebalance {
-    /// Whole producers
+    /// Whole producers, by their number
     Producers,
-    /// Metric sets, by their weight
+    /// The bytes per second of their metric sets; a producer is split where that needs it
     Sets,
 }
 
@@ -126,9 +131,6 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {
-    if arguments.rebalance == Rebalance::Sets {
-        bail!("balancing by metric sets is not available yet: use --rebalance producers");
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
     let outcome = runtime.block_on(serve(arguments));
     // Nothing is owed to the daemons: whatever is still being said ends here.
@@ -137,6 +139,9 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    if arguments.rebalance == Rebalance::Sets && arguments.standby {
+        bail!("--standby is for --rebalance producers");
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
@@ -164,6 +169,9 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
                 let prefix = runtime::cluster_name(&store, arguments.prefix).await?;
                 let (configurations, notebook) = runtime::from_etcd(store.clone(), Some(prefix.clone())).await?;
                 let members: Vec<Name> = members.iter().map(|member| Name::from(member.to_string())).collect();
+                if arguments.rebalance == Rebalance::Sets && me.is_some() {
+                    bail!("--rebalance sets is for one maestro: take maestro_members out of the etcd file");
+                }
                 let seat = me.map(|me| Seat::take(&store, &prefix, members, me, arguments.member_lease));
                 anyhow::Ok((configurations, seat.transpose()?, notebook))
             }
@@ -184,6 +192,11 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         settle_us: micros(agents.probe_deadline),
         return_delay_us: micros(arguments.return_delay),
         standby: arguments.standby,
+        rebalance: match arguments.rebalance {
+            Rebalance::Producers => conductor::Rebalance::Producers,
+            Rebalance::Sets => conductor::Rebalance::Sets,
+        },
+        band: Band { percent: arguments.band },
     };
     let configurations = match keeping {
         Some((directory, program)) => starting_aggregators(configurations, directory, program),

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::handover::Taken;
 use super::report::Report;
 use super::standing::Part;
 use super::{Conductor, Now, Timer};
@@ -53,11 +54,16 @@ impl Boosts {
 
 impl Conductor {
     /// After a loss: on the new owner for the producers that it takes, and on the levels above.
-    pub(super) fn boost_after_loss(&mut self, from: &Name, to: &Name, producers: &[Name], now: Now) {
-        self.boost(to, producers.iter().cloned().collect(), BTreeSet::new(), now);
+    pub(super) fn boost_after_loss(&mut self, from: &Name, to: &Name, taken: &Taken, now: Now) {
+        if !taken.producers.is_empty() {
+            self.boost(to, taken.producers.iter().cloned().collect(), BTreeSet::new(), now);
+        }
+        let shares: BTreeSet<String> = taken.shares.values().flatten().cloned().collect();
+        self.boost_sets(to, taken.shares.keys().cloned().collect(), &shares, now);
         // Where there are others, the levels above hear of the sets once they are ready.
         if self.council.part() == Part::Alone {
-            let sets = self.sets_on(from, producers);
+            let mut sets = self.sets_on(from, &taken.producers);
+            sets.extend(shares);
             self.boost_above(to, &sets, now);
         }
     }
@@ -86,6 +92,22 @@ impl Conductor {
             .collect();
         if !sets.is_empty() {
             self.boost_above(aggregator, &sets, now);
+        }
+    }
+
+    /// After an aggregator has let go a producer to get rid of sets that are another's now: for those that it keeps.
+    pub(super) fn boost_share(&mut self, aggregator: &Name, producer: &Name, now: Now) {
+        let group = self.relations.group_of(aggregator).and_then(|group| self.groups.get(group));
+        let Some(Ownership::Split(shares)) = group.and_then(|state| state.owners().get(producer)) else { return };
+        let Some(sets) = shares.get(aggregator).cloned() else { return };
+        self.boost_sets(aggregator, [producer.clone()].into(), &sets, now);
+        self.boost_above(aggregator, &sets, now);
+    }
+
+    /// For exactly these sets of some producers. Too many go without: all sets of a producer that is split are too much.
+    fn boost_sets(&mut self, daemon: &Name, producers: BTreeSet<Name>, sets: &BTreeSet<String>, now: Now) {
+        if !sets.is_empty() && sets.len() <= MOST_SETS {
+            self.boost(daemon, producers, sets.clone(), now);
         }
     }
 

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::daemons::{DaemonState, Health};
 use super::event::{Action, DownReason};
 use super::groups::GroupState;
+use super::handover::Taken;
 use super::plan::GroupPlan;
 use super::report::Report;
 use super::standing::{Part, Standing};
@@ -297,7 +298,7 @@ impl Conductor {
             self.expect_services(config, now);
         }
         for ((from, to), producers) in changes.lost_to {
-            self.boost_after_loss(&from, &to, &producers, now);
+            self.boost_after_loss(&from, &to, &Taken::whole(producers), now);
         }
         for (to, producers) in changes.taken_over {
             let sets = self.sets_on(&to, &producers);

@@ -1,7 +1,7 @@
 //! What is known of each daemon, and how events change it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::council::Hearing;
@@ -68,6 +68,12 @@ pub(super) struct DaemonState {
     pub(super) readiness: BTreeMap<Name, Readiness>,
     /// Whether it may be given work; an aggregator that returned has to stay first.
     pub(super) trusted: bool,
+    /// The producers that it has shown since that was last looked at.
+    pub(super) shown: BTreeSet<Name>,
+    /// Others see different sets of it than it told of, and it is to be asked.
+    pub(super) look_again: bool,
+    /// When it was last asked for that reason.
+    pub(super) looked_us: u64,
     pid: Option<u32>,
     cfg_cntr: Option<u64>,
     losses: VecDeque<u64>,
@@ -129,6 +135,9 @@ impl DaemonState {
             services_since_us: 0,
             readiness: BTreeMap::new(),
             trusted: false,
+            shown: BTreeSet::new(),
+            look_again: false,
+            looked_us: 0,
             pid: None,
             cfg_cntr: None,
             losses: VecDeque::new(),
@@ -205,6 +214,7 @@ impl DaemonState {
         };
         observed.update(&mut self.observed);
         for name in told {
+            self.shown.insert(name.clone());
             self.note_readiness(name, now);
         }
         let known = &self.observed.producers;
@@ -273,7 +283,9 @@ impl Conductor {
         let new_groups: Vec<Name> =
             cluster.groups.keys().filter(|name| !self.groups.contains_key(*name)).cloned().collect();
         for (name, group) in &cluster.groups {
+            let by_sets = self.goes_by_sets(group);
             let state = self.groups.entry(name.clone()).or_insert_with(|| GroupState::new(now));
+            state.balance_by_sets(by_sets);
             state.drop_all_but(&group.producers);
         }
         self.report(Notice::Configured {
@@ -340,6 +352,7 @@ impl Conductor {
             sections: Sections {
                 aggregates: group.is_some() || collected,
                 samples: !retired.plugins.is_empty()
+                    || self.is_weighed(name)
                     || !self.relations.sampler_groups_of(name).is_empty()
                     || group.is_some_and(|group| !group.plugins.is_empty()),
                 advertises: self.advertisers.contains_key(name) || !retired.advertisers.is_empty(),
@@ -543,6 +556,7 @@ impl Conductor {
     /// Something about a daemon has changed: look at it again, and at its group.
     pub(super) fn touch(&mut self, name: &Name) {
         self.council.changed.insert(name.clone());
+        self.heard.insert(name.clone());
         self.dirty_daemons.insert(name.clone());
         self.dirty_groups.extend(self.relations.group_of(name).cloned());
     }

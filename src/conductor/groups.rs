@@ -5,9 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::by_sets::PlacedBySets;
 use super::council::Hearing;
 use super::daemons::Health;
 use super::event::DownReason;
+use super::handover::Taken;
+use super::known_sets::KnownSets;
 use super::notice::Notice;
 use super::plan::GroupPlan;
 use super::standby::Standbys;
@@ -18,8 +21,6 @@ use crate::desired::{Advertising, Roles, Run};
 use crate::notation::Name;
 use crate::placement::{Ownership, home_blocks, place_on_standbys};
 
-/// Producers of a group that are handed over at the same time, at most.
-const HANDED_OVER_AT_ONCE: usize = 500;
 /// How long the start of producers waits for their daemons to be configured, where a subscription
 /// needs their services switched on before the connection is made.
 const SERVICES_FIRST_US: u64 = 3_000_000;
@@ -36,6 +37,9 @@ pub(super) struct GroupState {
     pub(super) pinned: BTreeMap<Name, u64>,
     /// Producers that have advertised themselves, and since when they have been seen.
     pub(super) advertised: BTreeMap<Name, u64>,
+    /// What is known of its metric sets, if it is balanced by them.
+    pub(super) sets: Option<KnownSets>,
+    pub(super) placed_by_sets: Option<PlacedBySets>,
     pub(super) lost: Vec<(Name, DownReason)>,
     pub(super) known_since_us: u64,
     pub(super) placed_at_us: Option<u64>,
@@ -62,6 +66,8 @@ impl GroupState {
             standbys: Standbys::default(),
             pinned: BTreeMap::new(),
             advertised: BTreeMap::new(),
+            sets: None,
+            placed_by_sets: None,
             lost: Vec::new(),
             known_since_us: now.mono_us,
             placed_at_us: None,
@@ -90,6 +96,11 @@ impl GroupState {
         self.placed_at_us.is_some_and(|at_us| now.mono_us < at_us + ago_us)
     }
 
+    /// Whether the first placement was at least so long ago.
+    pub(super) fn was_placed_before(&self, now: Now, ago_us: u64) -> bool {
+        self.placed_at_us.is_some_and(|at_us| now.mono_us >= at_us + ago_us)
+    }
+
     pub(super) fn set_owner(&mut self, producer: Name, owner: Name) {
         self.owners.insert(producer, Ownership::Whole(owner));
     }
@@ -109,6 +120,39 @@ impl GroupState {
         asked
     }
 
+    /// An aggregator goes on with all that it still has of a producer.
+    pub(super) fn give_back(&mut self, producer: &Name, to: &Name, sets: &BTreeSet<String>) {
+        let Some(owner) = self.owners.get_mut(producer) else { return };
+        match owner {
+            Ownership::Whole(_) => *owner = Ownership::Whole(to.clone()),
+            Ownership::Split(_) => owner.give_back(to, sets),
+        }
+    }
+
+    /// Whether an aggregator goes on with sets of a producer that are others' now, because they are not ready yet.
+    pub(super) fn still_gives(&self, producer: &Name, aggregator: &Name) -> Option<&Leaving> {
+        self.leaving.get(&(producer.clone(), aggregator.clone())).filter(|leaving| !leaving.taken_over)
+    }
+
+    /// Producers that an aggregator has to let go for a moment, because only so it drops the sets that are not its own
+    /// any more.
+    pub(super) fn shrinking<'a>(&'a self, aggregator: &'a Name) -> impl Iterator<Item = &'a Name> {
+        let taken_over =
+            self.leaving.iter().filter(move |((_, from), leaving)| from == aggregator && leaving.taken_over);
+        taken_over.map(|((producer, _), _)| producer)
+    }
+
+    /// Takes over who collects what from now on, and gives what was lost since the last time.
+    pub(super) fn take_over(
+        &mut self,
+        owners: BTreeMap<Name, Ownership>,
+        leaving: BTreeMap<(Name, Name), Leaving>,
+    ) -> Vec<(Name, DownReason)> {
+        self.owners = owners;
+        self.leaving = leaving;
+        std::mem::take(&mut self.lost)
+    }
+
     /// A producer that advertised itself is known to no aggregator any more.
     pub(super) fn forget_advertised(&mut self, producer: &Name) {
         self.advertised.remove(producer);
@@ -124,7 +168,18 @@ impl GroupState {
         for name in &gone {
             self.owners.remove(name);
         }
+        if let Some(sets) = &mut self.sets {
+            sets.forget_all_but(wanted);
+        }
         self.announced = false;
+    }
+
+    /// Balances the group by metric sets from now on, or by producers.
+    pub(super) fn balance_by_sets(&mut self, by_sets: bool) {
+        if by_sets != self.sets.is_some() {
+            self.sets = by_sets.then(KnownSets::default);
+            self.placed_by_sets = None;
+        }
     }
 
     /// An aggregator was lost; the next plan says who takes its work.
@@ -149,11 +204,16 @@ impl Conductor {
             return roles;
         };
         let owned = state.owners.iter().filter(|(_, owner)| owner.includes(name)).map(|(producer, _)| producer);
+        roles.parts = self.parts(name, config, state);
         let (startable, held_back): (BTreeSet<&Name>, BTreeSet<&Name>) =
             owned.partition(|producer| self.may_start(config, state, producer, now));
         roles.started = startable.into_iter().cloned().collect();
         // One that is held back may run since an earlier maestro, and then goes on.
         roles.as_they_are = held_back.into_iter().cloned().collect();
+        for producer in state.shrinking(name) {
+            roles.started.remove(producer);
+            roles.as_they_are.remove(producer);
+        }
         let may_stop = state.is_placed() && self.is_in_force(group, state);
         if may_stop {
             let leaving = state.leaving.iter().filter(|((_, from), leaving)| from == name && !leaving.taken_over);
@@ -192,6 +252,7 @@ impl Conductor {
     pub(super) fn plan_group(&mut self, name: &Name, now: Now) {
         let cluster = std::sync::Arc::clone(&self.cluster);
         let Some(config) = cluster.groups.get(name) else { return };
+        self.review_sets(name, config, now);
         if !self.ready_to_place(name, config, now) {
             return;
         }
@@ -233,7 +294,11 @@ impl Conductor {
     /// The first placement waits until every aggregator has answered or refused, or long enough:
     /// it must not take from a slow one what it already collects.
     fn ready_to_place(&mut self, name: &Name, config: &AggregatorGroup, now: Now) -> bool {
-        let someone_unknown = config.aggregators.iter().any(|a| self.health(a) == Health::Unknown);
+        let mut someone_unknown = config.aggregators.iter().any(|a| self.health(a) == Health::Unknown);
+        if self.groups.get(name).is_some_and(|state| state.sets.is_some() && !state.is_placed()) {
+            // By what nobody has told yet, nothing can be weighed.
+            someone_unknown |= !self.all_sets_are_known(name, config);
+        }
         let someone_up = config.aggregators.iter().any(|a| self.health(a) == Health::Up);
         let Some(state) = self.groups.get_mut(name) else { return false };
         if state.is_placed() {
@@ -269,6 +334,15 @@ impl Conductor {
 
     /// Takes over the placement that the aggregators have: a restart of maestro changes nothing.
     fn adopt(&mut self, name: &Name, config: &AggregatorGroup) {
+        if self.groups.get(name).is_some_and(|state| state.sets.is_some()) {
+            let owners = self.adopt_by_sets(config);
+            if let Some(state) = self.groups.get_mut(name) {
+                state.owners = owners;
+            }
+            // Their updaters have waited for this.
+            self.dirty_daemons.extend(config.aggregators.iter().cloned());
+            return;
+        }
         let names: Vec<Name> = config.producers.keys().cloned().collect();
         let homes = home_blocks(&names, &config.aggregators);
         let mut owners = BTreeMap::new();
@@ -292,7 +366,7 @@ impl Conductor {
     }
 
     /// Whether an aggregator that is up has started a producer.
-    fn runs(&self, aggregator: &Name, producer: &Name) -> bool {
+    pub(super) fn runs(&self, aggregator: &Name, producer: &Name) -> bool {
         self.daemons.get(aggregator).is_some_and(|state| state.is_up() && state.runs(producer))
     }
 
@@ -303,15 +377,26 @@ impl Conductor {
         let mut strays = Vec::new();
         for aggregator in &config.aggregators {
             let Some(daemon) = self.daemons.get(aggregator).filter(|daemon| daemon.is_up()) else { continue };
-            let is_stray = |producer: &&Name| {
-                let elsewhere = state.owners.get(*producer).is_some_and(|owner| !owner.includes(aggregator));
-                elsewhere && !self.stands_by(producer, aggregator, state)
-            };
-            strays.extend(daemon.running().filter(is_stray).map(|producer| (producer.clone(), aggregator.clone())));
+            for producer in daemon.running() {
+                let Some(owner) = state.owners.get(producer) else { continue };
+                let split = owner.whole().is_none();
+                // Or it has sets of another's share.
+                let has_others = || {
+                    let ready = daemon.ready_sets(producer);
+                    ready.into_iter().any(|set| owner.owner_of(set).is_some_and(|owner| owner != aggregator))
+                };
+                let is_elsewhere = !owner.includes(aggregator) && !self.stands_by(producer, aggregator, state);
+                if is_elsewhere || (split && has_others()) {
+                    strays.push(((producer.clone(), aggregator.clone()), split));
+                }
+            }
         }
         if let Some(state) = self.groups.get_mut(name) {
-            for stray in strays {
-                state.leaving.entry(stray).or_insert_with(|| Leaving::since(now, false));
+            for (stray, part) in strays {
+                state
+                    .leaving
+                    .entry(stray)
+                    .or_insert_with(|| Leaving::since(now, false).of_part(part.then(BTreeSet::new)));
             }
         }
     }
@@ -319,20 +404,26 @@ impl Conductor {
     /// Where the owner is lost while the former owner still collects, the former one stays the owner.
     fn follow_survivors(&mut self, name: &Name) {
         let Some(state) = self.groups.get(name) else { return };
-        let back: Vec<(Name, Name)> = state
-            .leaving
-            .keys()
-            .filter(|(producer, from)| {
-                let is_lost = |owner: &Ownership| owner.aggregators().all(|owner| self.health(owner) != Health::Up);
-                let lost = state.owners.get(producer).is_none_or(is_lost);
-                lost && self.runs(from, producer)
-            })
-            .cloned()
-            .collect();
+        let still_has = |(producer, from): &(Name, Name)| {
+            let owner = state.owners.get(producer)?;
+            let former = self.daemons.get(from).filter(|daemon| daemon.is_up() && daemon.runs(producer))?;
+            let is_lost = |owner: &Name| self.health(owner) != Health::Up;
+            match owner {
+                Ownership::Whole(owner) => is_lost(owner).then(BTreeSet::new),
+                Ownership::Split(_) => {
+                    let ready = former.ready_sets(producer).into_iter();
+                    let orphans = ready.filter(|set| owner.owner_of(set).is_some_and(is_lost)).map(str::to_owned);
+                    Some(orphans.collect()).filter(|orphans: &BTreeSet<String>| !orphans.is_empty())
+                }
+            }
+        };
+        let keys = state.leaving.keys();
+        let back: Vec<((Name, Name), BTreeSet<String>)> =
+            keys.filter_map(|key| Some((key.clone(), still_has(key)?))).collect();
         if let Some(state) = self.groups.get_mut(name) {
-            for (producer, from) in back {
+            for ((producer, from), sets) in back {
                 state.leaving.remove(&(producer.clone(), from.clone()));
-                state.owners.insert(producer, Ownership::Whole(from));
+                state.give_back(&producer, &from, &sets);
             }
         }
     }
@@ -346,63 +437,25 @@ impl Conductor {
 
     fn assign(&mut self, name: &Name, config: &AggregatorGroup, now: Now) {
         let usable = self.usable(config);
-        let producers: Vec<Name> = config.producers.keys().cloned().collect();
+        let by_sets = self.place_by_sets(name, config, &usable, now);
         let Some(state) = self.groups.get(name) else { return };
-        let mut target =
-            place_on_standbys(&producers, &config.aggregators, &usable, &state.whole_owners(), state.standbys.on());
-        let advertised = self.place_advertised(state, &usable, &target, now);
-        target.extend(advertised);
-        let mut lost_to: BTreeMap<(Name, Name), Vec<Name>> = BTreeMap::new();
-        let mut moving: BTreeMap<(Name, Name), usize> = BTreeMap::new();
-        let mut moved = BTreeSet::new();
-        let mut owners = state.owners.clone();
-        let mut leaving = state.leaving.clone();
-        for (producer, to) in target {
-            match owners.get(&producer).and_then(Ownership::whole).cloned() {
-                Some(owner) if owner == to => continue,
-                None => {}
-                Some(owner) if self.health(&owner) != Health::Up => {
-                    lost_to.entry((owner, to.clone())).or_default().push(producer.clone());
-                }
-                Some(owner) => {
-                    let pinned = state.pinned.get(&producer).is_some_and(|until| now.mono_us < *until);
-                    if pinned || leaving.len() >= HANDED_OVER_AT_ONCE {
-                        continue;
-                    }
-                    if self.runs(&owner, &producer) {
-                        leaving.insert((producer.clone(), owner.clone()), Leaving::since(now, true));
-                        *moving.entry((owner, to.clone())).or_default() += 1;
-                    }
-                }
-            }
-            leaving.remove(&(producer.clone(), to.clone()));
-            owners.insert(producer.clone(), Ownership::Whole(to));
-            moved.insert(producer);
-        }
-        leaving.retain(|(_, from), _| self.health(from) == Health::Up);
-        for (_, leaving) in leaving.iter_mut().filter(|((producer, _), _)| moved.contains(producer)) {
-            leaving.wait_anew(now);
-        }
-        let mut lost = Vec::new();
-        if let Some(state) = self.groups.get_mut(name) {
-            state.owners = owners;
-            state.leaving = leaving;
-            lost = std::mem::take(&mut state.lost);
-        }
-        for ((from, to), producers) in moving {
-            self.report(Notice::Moving { from, to, producers });
-        }
-        self.tell_losses(name, lost, &lost_to, usable.is_empty());
-        for ((from, to), producers) in lost_to {
-            self.boost_after_loss(&from, &to, &producers, now);
-        }
+        let mut target = by_sets.unwrap_or_else(|| {
+            let producers: Vec<Name> = config.producers.keys().cloned().collect();
+            let (owners, standbys) = (state.whole_owners(), state.standbys.on());
+            let placed = place_on_standbys(&producers, &config.aggregators, &usable, &owners, standbys);
+            placed.into_iter().map(|(producer, owner)| (producer, Ownership::Whole(owner))).collect()
+        });
+        let held = target.iter().filter_map(|(name, owner)| Some((name.clone(), owner.aggregators().next()?.clone())));
+        let advertised = self.place_advertised(state, &usable, &held.collect(), now);
+        target.extend(advertised.into_iter().map(|(producer, owner)| (producer, Ownership::Whole(owner))));
+        self.hand_over(name, target, usable.is_empty(), now);
     }
 
-    fn tell_losses(
+    pub(super) fn tell_losses(
         &mut self,
         group: &Name,
         lost: Vec<(Name, DownReason)>,
-        lost_to: &BTreeMap<(Name, Name), Vec<Name>>,
+        lost_to: &BTreeMap<(Name, Name), Taken>,
         nobody_left: bool,
     ) {
         for (aggregator, reason) in lost {
@@ -412,9 +465,9 @@ impl Conductor {
                 continue;
             }
             let mut taken_by = BTreeMap::new();
-            for ((from, to), producers) in lost_to {
+            for ((from, to), taken) in lost_to {
                 if *from == aggregator {
-                    *taken_by.entry(to.clone()).or_default() += producers.len();
+                    *taken_by.entry(to.clone()).or_default() += taken.count();
                 }
             }
             self.report(Notice::AggregatorLost { aggregator, reason, taken_by });
@@ -441,10 +494,14 @@ impl Conductor {
         if loads.is_empty() {
             return;
         }
+        let by_sets = self.loads_by_sets(name, config);
         if let Some(state) = self.groups.get_mut(name) {
             state.announced = true;
         }
-        self.report(Notice::Balanced { group: name.clone(), loads });
+        self.report(match by_sets {
+            Some(loads) => Notice::BalancedBySets { group: name.clone(), loads },
+            None => Notice::Balanced { group: name.clone(), loads },
+        });
     }
 
     fn is_at_rest(&self, aggregator: &Name, group: &GroupState) -> bool {

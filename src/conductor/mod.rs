@@ -8,6 +8,9 @@
 //! - `daemons`: what is known of each ldmsd: health, last observation, what is in flight.
 //! - `groups`: who owns which producer, and who must keep running it until its new owner is ready.
 //! - `advertised`: producers that nobody configured, because they announce themselves.
+//! - `handover`: from who collects what to who is to collect it.
+//! - `known_sets`, `by_sets`, `shares`: balancing by metric sets: what is known of them, who is given which, and what an
+//!   aggregator fetches that has only a part of a producer.
 //! - `takeover`: the conditions under which a producer may be stopped on its former aggregator.
 //! - `standby`: where producers are connected for the case that their owner is lost.
 //! - `boosts`: the temporary fast updaters that shorten the hole after a move.
@@ -20,12 +23,15 @@
 
 mod advertised;
 mod boosts;
+mod by_sets;
 mod council;
 #[cfg(test)]
 mod council_tests;
 mod daemons;
 mod event;
 mod groups;
+mod handover;
+mod known_sets;
 mod late_services;
 mod memory;
 mod notice;
@@ -33,6 +39,7 @@ mod plan;
 mod reconcile;
 mod replacement;
 mod report;
+mod shares;
 mod shown;
 mod standby;
 mod standing;
@@ -54,6 +61,7 @@ use crate::cluster::{Cluster, Relations};
 use crate::desired::AdvertiserWanted;
 use crate::notation::Name;
 use crate::placement::Ownership;
+use crate::placement::sets::Band;
 
 /// A moment, as the runtime tells it: the core reads no clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +72,17 @@ pub struct Now {
     pub wall_us: u64,
 }
 
-/// The times that an operator can set.
+/// By what a group of aggregators is balanced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Rebalance {
+    /// By the number of producers.
+    #[default]
+    Producers,
+    /// By the bytes per second of the metric sets, in groups that collect from samplers; others by producers.
+    Sets,
+}
+
+/// What an operator can set.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How long the first placement waits for aggregators that neither answer nor refuse.
@@ -73,11 +91,21 @@ pub struct Settings {
     pub return_delay_us: u64,
     /// Whether each producer is kept connected on the aggregator that would take it over.
     pub standby: bool,
+    /// By what groups are balanced.
+    pub rebalance: Rebalance,
+    /// How uneven the load may be before metric sets move for the balance alone.
+    pub band: Band,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { settle_us: 3_000_000, return_delay_us: 5_000_000, standby: false }
+        Settings {
+            settle_us: 3_000_000,
+            return_delay_us: 5_000_000,
+            standby: false,
+            rebalance: Rebalance::default(),
+            band: Band::default(),
+        }
     }
 }
 
@@ -97,6 +125,8 @@ pub struct Conductor {
     council: council::Council,
     timers: BTreeSet<(u64, Timer)>,
     dirty_daemons: BTreeSet<Name>,
+    /// Daemons that have told something of themselves.
+    heard: BTreeSet<Name>,
     dirty_groups: BTreeSet<Name>,
     actions: Vec<Action>,
 }
@@ -130,6 +160,7 @@ impl Conductor {
             council: council::Council::default(),
             timers: BTreeSet::new(),
             dirty_daemons: BTreeSet::new(),
+            heard: BTreeSet::new(),
             dirty_groups: BTreeSet::new(),
             actions: Vec::new(),
         }
@@ -154,6 +185,7 @@ impl Conductor {
             Event::Wake => {}
         }
         self.fire_timers(now);
+        self.note_sets(now);
         self.plan_groups(now);
         self.reconcile_daemons(now);
         self.publish_reports(now);

@@ -7,6 +7,7 @@ use super::event::DownReason;
 use crate::desired::Subject;
 use crate::ldmsd::Command;
 use crate::notation::Name;
+use crate::placement::Load;
 
 /// How much a notice matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +103,8 @@ pub enum Notice {
         to: Name,
         /// How many.
         producers: usize,
+        /// The sets of them that go, where it is these that are balanced.
+        load: Option<Load>,
     },
     /// Producers have been handed over.
     Moved {
@@ -127,6 +130,13 @@ pub enum Notice {
         group: Name,
         /// Producers on each aggregator.
         loads: BTreeMap<Name, usize>,
+    },
+    /// A group that is balanced by metric sets is placed and at rest.
+    BalancedBySets {
+        /// The group.
+        group: Name,
+        /// What each aggregator carries.
+        loads: BTreeMap<Name, Load>,
     },
     /// A daemon refused a command.
     Refused {
@@ -216,14 +226,25 @@ impl fmt::Display for Notice {
             Notice::ChangedByAnother { daemon } => {
                 write!(f, "somebody else has changed {daemon}: making sure that it is as configured")
             }
-            Notice::Moving { from, to, producers } => {
+            Notice::Moving { from, to, producers, load: None } => {
                 write!(f, "handing over {} from {from} to {to}", Producers(*producers))
+            }
+            Notice::Moving { from, to, producers, load: Some(load) } => {
+                write!(f, "handing over {} of {} from {from} to {to}, ", Weighed(load), Producers(*producers))?;
+                f.write_str("for the balance")
             }
             Notice::Moved { from, to, producers } => write!(f, "{} went from {from} to {to}", Producers(*producers)),
             Notice::MoveAbandoned { producer, from, to } => {
                 write!(f, "{to} cannot collect {producer}, which {from} can: it stays there")
             }
             Notice::Balanced { group, loads } => write!(f, "{group} is balanced: {}", Loads(loads)),
+            Notice::BalancedBySets { group, loads } => {
+                write!(f, "{group} is balanced by metric sets: ")?;
+                for (index, (aggregator, load)) in loads.iter().enumerate() {
+                    write!(f, "{}{aggregator} {}", if index == 0 { "" } else { ", " }, Weighed(load))?;
+                }
+                Ok(())
+            }
             Notice::Refused { daemon, subject, command, code, text } => {
                 write!(f, "{daemon} refuses {subject}: `{command}` answered {code} ({})", meaning(*code))?;
                 if !text.is_empty() {
@@ -262,6 +283,16 @@ struct Producers(usize);
 impl fmt::Display for Producers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} producer{}", self.0, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
+/// `31.2 kB/s (14 sets)`
+struct Weighed<'a>(&'a Load);
+
+impl fmt::Display for Weighed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sets = self.0.sets;
+        write!(f, "{} ({sets} set{})", self.0.weight, if sets == 1 { "" } else { "s" })
     }
 }
 

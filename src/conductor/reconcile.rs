@@ -28,6 +28,7 @@ impl Conductor {
         }
         self.review_connections(name);
         let roles = self.roles(name, now);
+        let updaters_wait = self.leaves_updaters_alone(name);
         let busy_us = self.until_sets_may_go_us(name, now.wall_us);
         let mut config = daemon_config(&self.cluster, &self.relations, name, &roles);
         let Some(state) = self.daemons.get_mut(name) else { return };
@@ -39,8 +40,11 @@ impl Conductor {
             }
         }
         forget_subscriptions(&config, &mut state.ledger);
-        let wanted = changes(&config, &state.observed, &state.ledger, state.numbering);
+        let mut wanted = changes(&config, &state.observed, &state.ledger, state.numbering);
 
+        if updaters_wait {
+            wanted.retain(|change| !matches!(change.subject, Subject::Updater(_)));
+        }
         let subjects: BTreeSet<&Subject> = wanted.iter().map(|change| &change.subject).collect();
         state.attempts.retain(|subject, _| subjects.contains(subject));
         let (due, postponed): (Vec<Change>, Vec<Change>) = wanted.into_iter().partition(|change| {
@@ -77,13 +81,16 @@ impl Conductor {
         if newly_configured {
             self.council.changed.insert(name.clone());
             self.release_waiting(name);
+            self.note_news_of(name, now);
         }
         if newly_settled {
             self.dirty_groups.extend(self.relations.group_of(name).cloned());
             self.report(Notice::Settled { daemon: name.clone() });
             self.plan_groups(now);
         }
-        self.poll(name, now);
+        if !self.look_again(name, now) {
+            self.poll(name, now);
+        }
     }
 
     /// Whether aggregators wait with their producers for this daemon's services.

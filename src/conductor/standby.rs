@@ -12,9 +12,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Conductor;
 use super::groups::GroupState;
 use super::notice::Notice;
+use super::{Conductor, Rebalance};
 use crate::cluster::{AggregatorGroup, Cluster};
 use crate::notation::Name;
 use crate::placement::place_standbys;
@@ -45,7 +45,8 @@ impl Standbys {
 
 impl Conductor {
     pub(super) fn keeps_standbys(&self, group: &AggregatorGroup) -> bool {
-        self.settings.standby && group.aggregators.len() > 1 && group.subscriptions.is_empty()
+        let by_producers = self.settings.rebalance == Rebalance::Producers;
+        self.settings.standby && by_producers && group.aggregators.len() > 1 && group.subscriptions.is_empty()
     }
 
     /// Tells which groups go without standbys although they are wanted.

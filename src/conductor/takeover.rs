@@ -9,11 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::council::Hearing;
-use super::daemons::DaemonState;
 use super::notice::Notice;
 use super::{Conductor, Now, Timer};
 use crate::cluster::{AggregatorGroup, Updater};
 use crate::notation::{Interval, Name};
+use crate::placement::Ownership;
 
 /// A set is not updated during its first second; a little more for the tick itself.
 const FIRST_UPDATE_US: u64 = 1_200_000;
@@ -36,6 +36,8 @@ pub(super) struct Leaving {
     pub(super) plan: Option<u64>,
     /// It was planned, and is told; a stray is not.
     planned: bool,
+    /// The sets that it had where it had a part of the producer only, and must not take others meanwhile.
+    pub(super) part: Option<BTreeSet<String>>,
     /// The owner has taken over: it is to be stopped. It stays on the list until it is, so that a stop that
     /// fails is known for what it is.
     pub(super) taken_over: bool,
@@ -43,12 +45,17 @@ pub(super) struct Leaving {
 
 impl Leaving {
     pub(super) fn since(now: Now, planned: bool) -> Leaving {
-        Leaving { since_us: now.mono_us, plan: None, planned, taken_over: false }
+        Leaving { since_us: now.mono_us, plan: None, planned, part: None, taken_over: false }
     }
 
     /// One that a leader has told of.
     pub(super) fn as_planned(now: Now, number: u64) -> Leaving {
         Leaving { plan: Some(number), ..Leaving::since(now, false) }
+    }
+
+    /// Of an aggregator that had these sets of the producer only.
+    pub(super) fn of_part(self, part: Option<BTreeSet<String>>) -> Leaving {
+        Leaving { part, ..self }
     }
 
     /// Another owner has to take over first.
@@ -61,7 +68,7 @@ impl Leaving {
 
 /// What to do with one leaving producer.
 enum Verdict {
-    /// It runs there no more.
+    /// It runs there no more, or has nothing that is another's.
     Gone,
     /// It may be stopped now.
     Stop,
@@ -76,19 +83,21 @@ enum Verdict {
 impl Conductor {
     pub(super) fn review_takeovers(&mut self, name: &Name, config: &AggregatorGroup, now: Now) {
         let Some(state) = self.groups.get(name) else { return };
-        let verdicts: Vec<(Name, Name, Name, Leaving, Verdict)> = state
+        let verdicts: Vec<(Name, Name, Ownership, Leaving, Verdict)> = state
             .leaving
             .iter()
             .filter_map(|((producer, from), leaving)| {
-                let owner = state.owners().get(producer)?.whole()?;
+                let owner = state.owners().get(producer)?;
                 let verdict = self.judge(config, producer, from, owner, leaving, now);
                 Some((producer.clone(), from.clone(), owner.clone(), leaving.clone(), verdict))
             })
             .collect();
 
-        let mut moved: BTreeMap<(Name, Name), Vec<Name>> = BTreeMap::new();
+        let mut moved: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
+        let mut kept: Vec<(Name, Name)> = Vec::new();
         let mut told: BTreeMap<(Name, Name), usize> = BTreeMap::new();
-        for (producer, from, to, leaving, verdict) in verdicts {
+        for (producer, from, owner, leaving, verdict) in verdicts {
+            let given = self.given_away(&producer, &from, &owner);
             let Some(state) = self.groups.get_mut(name) else { return };
             let key = (producer.clone(), from.clone());
             match verdict {
@@ -98,32 +107,53 @@ impl Conductor {
                 Verdict::Stopping => {}
                 Verdict::Gone => {
                     state.leaving.remove(&key);
+                    if leaving.taken_over && owner.includes(&from) {
+                        kept.push((from, producer));
+                    }
                 }
                 Verdict::Stop => {
                     if let Some(leaving) = state.leaving.get_mut(&key) {
                         leaving.taken_over = true;
                     }
-                    if leaving.planned {
-                        *told.entry((from.clone(), to.clone())).or_default() += 1;
+                    for (to, sets) in given {
+                        if leaving.planned {
+                            *told.entry((from.clone(), to.clone())).or_default() += 1;
+                        }
+                        moved.entry(to).or_default().extend(sets);
                     }
-                    moved.entry((from, to)).or_default().push(producer);
                 }
                 Verdict::Abandon => {
                     state.leaving.remove(&key);
-                    state.set_owner(producer.clone(), from.clone());
+                    let sets = given.values().flatten().cloned().collect();
+                    state.give_back(&producer, &from, &sets);
                     state.pinned.insert(producer.clone(), now.mono_us + PINNED_US);
                     self.timers.insert((now.mono_us + PINNED_US, Timer::Group(name.clone())));
-                    self.report(Notice::MoveAbandoned { producer, from, to });
+                    for to in given.into_keys() {
+                        self.report(Notice::MoveAbandoned { producer: producer.clone(), from: from.clone(), to });
+                    }
                 }
             }
         }
         for ((from, to), producers) in told {
             self.report(Notice::Moved { from, to, producers });
         }
-        for ((_, to), producers) in moved {
-            let sets = self.sets_on(&to, &producers);
+        for (to, sets) in moved {
             self.boost_above(&to, &sets, now);
         }
+        for (aggregator, producer) in kept {
+            self.boost_share(&aggregator, &producer, now);
+        }
+    }
+
+    /// The sets that an aggregator has ready of a producer and that are others' now, by their owners.
+    fn given_away(&self, producer: &Name, from: &Name, owner: &Ownership) -> BTreeMap<Name, BTreeSet<String>> {
+        let mut given: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
+        for set in self.daemons.get(from).into_iter().flat_map(|daemon| daemon.ready_sets(producer)) {
+            if let Some(to) = owner.owner_of(set).filter(|to| *to != from) {
+                given.entry(to.clone()).or_default().insert(set.to_owned());
+            }
+        }
+        given
     }
 
     fn judge(
@@ -131,7 +161,7 @@ impl Conductor {
         config: &AggregatorGroup,
         producer: &Name,
         from: &Name,
-        owner: &Name,
+        owner: &Ownership,
         leaving: &Leaving,
         now: Now,
     ) -> Verdict {
@@ -146,11 +176,18 @@ impl Conductor {
             // Counts of producers do not tell that sets became ready: what is known may be old, and is asked for.
             return Verdict::Wait(now.mono_us + PATIENCE_US);
         };
-        if readiness.sets == 0 {
+        let stays = owner.includes(from);
+        if readiness.sets == 0 && !stays {
             // Nothing is collected here, so there is nothing to lose.
             return Verdict::Stop;
         }
-        match self.taken_over_since(producer, source, owner, leaving) {
+        let given = self.given_away(producer, from, owner);
+        if given.is_empty() && stays {
+            return Verdict::Gone;
+        }
+        // Of a split producer some may be so new that nobody has been given them.
+        let all_have_owners = stays || source.ready_sets(producer).into_iter().all(|set| owner.owner_of(set).is_some());
+        match self.taken_over_since(producer, &given, leaving).filter(|_| all_have_owners) {
             Some(since_us) => {
                 let updated_us = since_us + FIRST_UPDATE_US.max(2 * slowest_interval_us(&config.updaters));
                 let earliest_us = updated_us.max(now.mono_us);
@@ -162,14 +199,24 @@ impl Conductor {
         }
     }
 
-    /// Since when every set that is ready on the former owner has been so on the new one.
-    fn taken_over_since(&self, producer: &Name, former: &DaemonState, owner: &Name, leaving: &Leaving) -> Option<u64> {
-        let owner = self.daemons.get(owner).filter(|daemon| daemon.is_up())?;
-        let readiness = match owner.hearing {
-            Hearing::Directly => owner.readiness.get(producer)?,
-            _ => owner.readiness_for(producer, leaving)?,
+    /// Since when all sets that are given away have been ready on their new owners.
+    fn taken_over_since(
+        &self,
+        producer: &Name,
+        given: &BTreeMap<Name, BTreeSet<String>>,
+        leaving: &Leaving,
+    ) -> Option<u64> {
+        let since = |(to, sets): (&Name, &BTreeSet<String>)| {
+            let owner = self.daemons.get(to).filter(|daemon| daemon.is_up())?;
+            let readiness = match owner.hearing {
+                Hearing::Directly => owner.readiness.get(producer)?,
+                _ => owner.readiness_for(producer, leaving)?,
+            };
+            let ready = owner.ready_sets(producer);
+            sets.iter().all(|set| ready.contains(set.as_str())).then_some(readiness.since_us)
         };
-        former.ready_sets(producer).is_subset(&owner.ready_sets(producer)).then_some(readiness.since_us)
+        // All of them, or none.
+        given.iter().map(since).try_fold(0, |latest, since| Some(since?.max(latest)))
     }
 
     /// How long until sets of a daemon may be deleted: until the updaters that fetch them, on this level and all

@@ -63,6 +63,39 @@ plugins :
     read(&yaml)
 }
 
+/// Two samplers with sets of some kilobytes, eight with small ones, three aggregators, and one above. No aggregator can
+/// have a whole one of the two without carrying far more than its share.
+pub(crate) fn uneven() -> Cluster {
+    let mut yaml = r#"daemons :
+  - { names : &big "big-[1-2]", hosts : "big-[1-2]", endpoints : [ { names : &big-ep "big-[1-2]-ep", ports : "10002", maestro_comm : True, xprt : sock, auth : { name : none, plugin : none } } ] }
+  - { names : &small "small-[1-8]", hosts : "small-[1-8]", endpoints : [ { names : &small-ep "small-[1-8]-ep", ports : "10002", maestro_comm : True, xprt : sock, auth : { name : none, plugin : none } } ] }
+  - { names : &l1 "l1-agg-[1-3]", hosts : "agg-[1-3]", endpoints : [ { names : &l1-ep "agg-[1-3]-ep", ports : "10002", maestro_comm : True, xprt : sock, auth : { name : none, plugin : none } } ] }
+  - { names : &l2 "l2-agg", hosts : "top", endpoints : [ { names : &l2-ep "top-ep", ports : "10002", maestro_comm : True, xprt : sock, auth : { name : none, plugin : none } } ] }
+aggregators :
+  - daemons : *l1
+    peers :
+      - { daemons : *big, endpoints : *big-ep, reconnect : 1s, type : active, updaters : [ { mode : pull, interval : 1s, offset : 50ms } ] }
+      - { daemons : *small, endpoints : *small-ep, reconnect : 1s, type : active }
+  - daemons : *l2
+    peers :
+      - { daemons : *l1, endpoints : *l1-ep, reconnect : 1s, type : active, updaters : [ { mode : pull, interval : 1s, offset : 100ms } ] }
+samplers :
+  - { daemons : *big, plugins : [ heavy1, heavy2, heavy3, heavy4, heavy5, heavy6, net ] }
+  - { daemons : *small, plugins : [ mem, load ] }
+plugins :
+  net : { name : procnetdev2, interval : 1s, offset : 0s, config : [ { schema : net } ] }
+  mem : { name : meminfo, interval : 1s, offset : 0s, config : [ { schema : mem } ] }
+  load : { name : loadavg, interval : 5s, offset : 0s, config : [ { schema : load } ] }
+"#
+    .to_owned();
+    for number in 1..=6 {
+        yaml.push_str(&format!(
+            "  heavy{number} : {{ name : slurm_sampler, interval : 1s, offset : 0s, config : [ {{ schema : heavy{number} }} ] }}\n"
+        ));
+    }
+    read(&yaml)
+}
+
 fn read(yaml: &str) -> Cluster {
     let (cluster, diagnostics) = read_cluster("simulated.yaml", yaml);
     cluster.unwrap_or_else(|| panic!("{diagnostics:?}"))

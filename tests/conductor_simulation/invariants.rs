@@ -81,12 +81,17 @@ impl World {
     }
 
     /// A daemon has a producer with another reconnect interval than the configuration: it has to be made anew.
-    fn is_outdated(&mut self, aggregator: &Name, producer: &Name, group: &AggregatorGroup) -> bool {
+    pub(crate) fn has_another_reconnect(
+        &mut self,
+        aggregator: &Name,
+        producer: &Name,
+        group: &AggregatorGroup,
+    ) -> bool {
         let wanted_us = group.producers[producer].reconnect.us().and_then(|us| u64::try_from(us).ok());
         self.producers_on(aggregator).get(producer).is_some_and(|found| found.reconnect_us != wanted_us)
     }
 
-    fn violation(&mut self, text: String) {
+    pub(crate) fn violation(&mut self, text: String) {
         let text = format!("after {:.3} s: {text}", self.seconds());
         self.history.log(self.network.now_us, || format!("!!! {text}"));
         self.history.violations.push(text);
@@ -109,12 +114,18 @@ impl World {
             return;
         }
         let Some((_, group)) = self.group_of(aggregator) else { return };
+        if self.goes_by_sets(&group) {
+            for producer in stops {
+                self.check_stop_by_sets(aggregator, producer, &group);
+            }
+            return;
+        }
         let homes = self.homes(&group);
         let collected = self.collected_on(aggregator);
         for producer in stops {
             let Some(home) = homes.get(producer) else { continue };
             let only_stands_by = self.settings.standby && !collected.contains(producer);
-            if only_stands_by || self.is_outdated(aggregator, producer, &group) {
+            if only_stands_by || self.has_another_reconnect(aggregator, producer, &group) {
                 continue;
             }
             let now_us = self.now_us();
@@ -226,6 +237,11 @@ impl World {
                     self.violation(format!("told again: {notice}"));
                 }
             }
+            // Another move is another stop.
+            Notice::Moving { from, .. } => {
+                let is_stop = |subject: &Subject| matches!(subject, Subject::ProducerStopped(_));
+                self.history.told.retain(|(daemon, subject), _| daemon != from || !is_stop(subject));
+            }
             Notice::Accepted { daemon, subject } => {
                 self.history.told.remove(&(daemon.clone(), subject.clone()));
             }
@@ -256,6 +272,10 @@ impl World {
     }
 
     fn check_placement(&mut self, group: &AggregatorGroup, faults: &mut Vec<String>) {
+        if self.goes_by_sets(group) {
+            self.check_sets(group, faults);
+            return;
+        }
         let homes = self.homes(group);
         if self.keeps_standbys(group) {
             self.check_standbys(group, faults);
@@ -344,12 +364,13 @@ impl World {
 
     fn check_sampler(&mut self, daemon: &Name, plugin: &Name, faults: &mut Vec<String>) {
         let plugin = &self.cluster.plugins[plugin];
-        let (plugin, interval_us) = (plugin.plugin.clone(), plugin.interval.as_ref().and_then(|i| i.us()).unwrap());
+        let (plugin, interval_us) = (plugin.clone(), plugin.interval.as_ref().and_then(|i| i.us()).unwrap());
         let Some(found) = self.network.daemon(self.host(daemon)) else { return };
         let sets = found.directory_sets(self.now_us());
-        let hint = sets.iter().find(|set| set.schema == plugin).and_then(|set| set.hint.clone());
+        let instance = format!("{daemon}/{}", plugin.instance);
+        let hint = sets.iter().find(|set| set.instance == instance).and_then(|set| set.hint.clone());
         if !hint.as_ref().is_some_and(|hint| hint.starts_with(&format!("{interval_us}:"))) {
-            faults.push(format!("{daemon} samples {plugin} by {hint:?} instead of {interval_us}"));
+            faults.push(format!("{instance} is sampled by {hint:?} instead of {interval_us}"));
         }
     }
 
@@ -374,7 +395,7 @@ impl World {
     /// Samples that an aggregator lost of a producer although nothing was done to either, in the whole time.
     pub(crate) fn samples_lost_at_rest(&self) -> Vec<String> {
         let mut lost = Vec::new();
-        for group in self.cluster.groups.values() {
+        for group in self.cluster.groups.values().filter(|group| !self.goes_by_sets(group)) {
             for (producer, home) in self.homes(group) {
                 let sampler = &group.producers[&producer].daemon;
                 let untouched = |daemon: &Name| !self.history.disturbed_us.contains_key(daemon);
@@ -396,14 +417,20 @@ impl World {
         group.producers.values().any(|producer| *producer.daemon == *sampler)
     }
 
-    fn gaps(&self, group: &AggregatorGroup, instance: &str, times: impl Iterator<Item = u64>) -> Vec<String> {
+    pub(crate) fn gaps(
+        &self,
+        group: &AggregatorGroup,
+        instance: &str,
+        times: impl Iterator<Item = u64>,
+    ) -> Vec<String> {
         let plugin = instance.split('/').nth(1).unwrap_or_default();
         let sampling = self.cluster.plugins.values().find(|candidate| *candidate.instance == *plugin);
         let sampling_us = sampling.and_then(|plugin| plugin.interval.as_ref()).and_then(|interval| interval.us());
         let collecting_us = group.updaters.iter().filter_map(|updater| updater.interval.us()).max();
         let step_us = u64::try_from(sampling_us.max(collecting_us).unwrap()).unwrap();
         let times: Vec<u64> = times.collect();
-        let gap = times.windows(2).find(|pair| pair[1] - pair[0] > step_us);
+        let is_paid_for = |pair: &[u64]| self.is_let_go_for_a_moment(group, instance, pair[0]..pair[1], step_us);
+        let gap = times.windows(2).find(|pair| pair[1] - pair[0] > step_us && !is_paid_for(pair));
         gap.map(|pair| format!("{instance}: nothing between {} and {}", pair[0], pair[1])).into_iter().collect()
     }
 

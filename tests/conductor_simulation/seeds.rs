@@ -38,6 +38,11 @@ fn every_world_comes_to_rest_and_nothing_is_lost_on_the_way() {
     try_all(&seeds(), live);
 }
 
+#[test]
+fn balanced_by_sets_every_world_comes_to_rest_with_one_owner_a_set() {
+    try_all(&seeds(), |seed| live_in(&mut super::by_sets::world(seed), seed));
+}
+
 pub(crate) fn try_all(seeds: &[u64], live: impl Fn(u64) -> Vec<String> + Sync) {
     let begin = Instant::now();
     let next = AtomicUsize::new(0);
@@ -100,6 +105,7 @@ fn live(seed: u64) -> Vec<String> {
     live_in(&mut world(seed), seed)
 }
 
+/// Runs a world through the faults of its seed; gives what went wrong.
 pub(crate) fn live_in(world: &mut World, seed: u64) -> Vec<String> {
     world.start_maestro();
     let calm_begin = seed.is_multiple_of(2);

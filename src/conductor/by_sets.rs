@@ -1,0 +1,130 @@
+//! Balancing a group by its metric sets: from what is known of them to owners.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::daemons::Health;
+use super::{Conductor, Now, Timer};
+use crate::cluster::AggregatorGroup;
+use crate::notation::Name;
+use crate::placement::sets::Band;
+use crate::placement::{Load, Ownership, place_by_sets};
+
+/// Sets move for the balance only when every sampler that is up has told of its own, or so long after the first
+/// placement: what is not known yet would move them to and fro.
+const COMPLETE_AFTER_US: u64 = 60_000_000;
+/// What did not go as placed is tried again after so long.
+const TRY_AGAIN_US: u64 = 1_000_000;
+/// Only sets without an owner are placed.
+const NO_BALANCING: Band = Band { percent: 10_000 };
+
+/// What the last placement of a group was made for, and what it gave.
+#[derive(Debug)]
+pub(super) struct PlacedBySets {
+    usable: BTreeSet<Name>,
+    owners: BTreeMap<Name, Ownership>,
+    complete: bool,
+    at_us: u64,
+}
+
+impl Conductor {
+    /// Who is to collect the configured producers of a group that is balanced by sets; `None` for any other.
+    pub(super) fn place_by_sets(
+        &mut self,
+        name: &Name,
+        config: &AggregatorGroup,
+        usable: &BTreeSet<Name>,
+        now: Now,
+    ) -> Option<BTreeMap<Name, Ownership>> {
+        let state = self.groups.get(name)?;
+        let sets = state.sets.as_ref()?;
+        let complete = state.was_placed_before(now, COMPLETE_AFTER_US)
+            || config.producers.values().all(|producer| self.has_told_sets(producer));
+        let configured = |owners: &BTreeMap<Name, Ownership>| -> BTreeMap<Name, Ownership> {
+            owners
+                .iter()
+                .filter(|(name, _)| config.producers.contains_key(*name))
+                .map(|(n, o)| (n.clone(), o.clone()))
+                .collect()
+        };
+        let current = configured(state.owners());
+        if let Some(placed) = &state.placed_by_sets {
+            let same = !sets.changed && placed.usable == *usable && placed.complete == complete;
+            if same && placed.owners == current {
+                return Some(current);
+            }
+            let again_us = placed.at_us + TRY_AGAIN_US;
+            if same && now.mono_us < again_us {
+                self.timers.insert((again_us, Timer::Group(name.clone())));
+                return Some(current);
+            }
+        }
+        let band = if complete { self.settings.band } else { NO_BALANCING };
+        let plan = place_by_sets(&sets.weights(config), &config.aggregators, usable, &current, band);
+        if !complete {
+            self.timers.insert((now.mono_us + TRY_AGAIN_US, Timer::Group(name.clone())));
+        }
+        let placed = PlacedBySets { usable: usable.clone(), owners: plan.owners.clone(), complete, at_us: now.mono_us };
+        let state = self.groups.get_mut(name)?;
+        state.placed_by_sets = Some(placed);
+        state.sets.as_mut()?.changed = false;
+        Some(plan.owners)
+    }
+
+    /// Reads back who collects which sets: a restart of maestro changes nothing. A producer that only one aggregator runs
+    /// is whole; of one that several run, each set belongs to who has it ready, the first of them where several do.
+    pub(super) fn adopt_by_sets(&self, config: &AggregatorGroup) -> BTreeMap<Name, Ownership> {
+        let owner = |producer: &Name| {
+            let running: Vec<&Name> = config.aggregators.iter().filter(|a| self.runs(a, producer)).collect();
+            let mut shares: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
+            let mut seen = BTreeSet::new();
+            for aggregator in &running {
+                let Some(found) = self.daemons.get(*aggregator)?.observed.producers.get(producer) else { continue };
+                let share: BTreeSet<String> =
+                    found.ready_sets().filter(|set| seen.insert(*set)).map(str::to_owned).collect();
+                if !share.is_empty() {
+                    shares.insert((*aggregator).clone(), share);
+                }
+            }
+            match shares.len() {
+                0 => running.first().map(|owner| Ownership::Whole((*owner).clone())),
+                1 => shares.into_keys().next().map(Ownership::Whole),
+                _ => Some(Ownership::Split(shares)),
+            }
+        };
+        config.producers.keys().filter_map(|producer| Some((producer.clone(), owner(producer)?))).collect()
+    }
+
+    /// Whether the updaters of an aggregator stay as they are, because it is not known yet of which producers it has a
+    /// part.
+    pub(super) fn leaves_updaters_alone(&self, aggregator: &Name) -> bool {
+        let group = self.relations.group_of(aggregator).and_then(|group| self.groups.get(group));
+        group.is_some_and(|state| state.sets.is_some() && !state.is_placed())
+    }
+
+    /// What each aggregator of a group that is up carries; `None` where it is not balanced by sets.
+    pub(super) fn loads_by_sets(&self, name: &Name, config: &AggregatorGroup) -> Option<BTreeMap<Name, Load>> {
+        let state = self.groups.get(name)?;
+        let sets = state.sets.as_ref()?;
+        let up = config.aggregators.iter().filter(|aggregator| self.health(aggregator) == Health::Up);
+        let mut loads: BTreeMap<Name, Load> = up.map(|aggregator| (aggregator.clone(), Load::default())).collect();
+        for (producer, owner) in state.owners() {
+            for (set, known) in sets.of(producer).into_iter().flatten() {
+                if let Some(load) = owner.owner_of(set).and_then(|owner| loads.get_mut(owner)) {
+                    *load = load.and(Load::of(known.weight));
+                }
+            }
+        }
+        Some(loads)
+    }
+
+    /// The number and the weight of some sets of a producer, of all where none are named.
+    pub(super) fn weigh(&self, group: &Name, producer: &Name, which: Option<&BTreeSet<String>>) -> Load {
+        let sets = self.groups.get(group).and_then(|state| state.sets.as_ref());
+        let known = sets.and_then(|sets| sets.of(producer)).into_iter().flatten();
+        let mut load = Load::default();
+        for (_, set) in known.filter(|(name, _)| which.is_none_or(|which| which.contains(*name))) {
+            load = load.and(Load::of(set.weight));
+        }
+        load
+    }
+}

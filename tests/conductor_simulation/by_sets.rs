@@ -1,0 +1,288 @@
+//! Groups that are balanced by metric sets: what must hold, and what an operator may count on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use maestro::cluster::{AggregatorGroup, Cluster};
+use maestro::conductor::{Notice, Rebalance};
+use maestro::desired::BoostConfig;
+use maestro::ldmsd::{Attribute, Command, Verb};
+use maestro::notation::Name;
+use maestro::placement::Ownership;
+use maestro::placement::sets::Weight;
+
+use super::agent::PROBE_DEADLINE_US;
+use super::clusters::{fixture, uneven};
+use super::history::Sent;
+use super::world::{SECOND_US, World};
+use crate::daemon::Imitation;
+
+/// What a set costs, and who has it ready.
+struct FoundSet {
+    weight: Weight,
+    ready_on: Vec<Name>,
+}
+
+/// The world of a seed, balanced by sets.
+pub(crate) fn world(seed: u64) -> World {
+    let cluster = if (seed / 2).is_multiple_of(3) { fixture("sets-current") } else { uneven() };
+    // On 4.4 a plugin has one instance, and these clusters need several.
+    by_sets(seed, [Imitation::Main, Imitation::V45][seed as usize % 2], cluster)
+}
+
+fn by_sets(seed: u64, imitation: Imitation, cluster: Cluster) -> World {
+    let mut world = World::new(seed, imitation, cluster);
+    world.settings.rebalance = Rebalance::Sets;
+    world
+}
+
+/// A world in which all is well.
+fn calm(seed: u64, cluster: Cluster) -> World {
+    let mut world = by_sets(seed, Imitation::Main, cluster);
+    world.start_maestro();
+    world.run_for(30 * SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    world
+}
+
+/// The truth, and what must hold of it.
+impl World {
+    /// Groups that collect from aggregators go by producers all the same.
+    pub(crate) fn goes_by_sets(&self, group: &AggregatorGroup) -> bool {
+        let aggregates = |daemon: &Name| self.cluster.groups.values().any(|group| group.aggregators.contains(daemon));
+        self.settings.rebalance == Rebalance::Sets && !group.producers.values().any(|p| aggregates(&p.daemon))
+    }
+
+    /// Every set of the samplers of a group, by its producer and name.
+    fn sets_below(&mut self, group: &AggregatorGroup) -> BTreeMap<(Name, String), FoundSet> {
+        let mut found = BTreeMap::new();
+        for producer in group.producers.values() {
+            let Some(daemon) = self.network.daemon(self.host(&producer.daemon)) else { continue };
+            for set in daemon.directory_sets(self.now_us()) {
+                let interval_us = set.hint.as_ref().and_then(|hint| hint.split(':').next()?.parse().ok());
+                let weight = Weight::of(set.data_size_bytes.into(), interval_us.unwrap_or(SECOND_US));
+                found.insert((producer.name.clone(), set.instance), FoundSet { weight, ready_on: Vec::new() });
+            }
+        }
+        for aggregator in
+            group.aggregators.iter().filter(|aggregator| self.is_up(aggregator)).cloned().collect::<Vec<_>>()
+        {
+            for (producer, shown) in self.producers_on(&aggregator) {
+                for set in shown.ready_sets() {
+                    if let Some(found) = found.get_mut(&(producer.clone(), set.to_owned())) {
+                        found.ready_on.push(aggregator.clone());
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Each set is collected by one aggregator, the one that the conductor says, and the loads are as even as the
+    /// heaviest set allows.
+    pub(crate) fn check_sets(&mut self, group: &AggregatorGroup, faults: &mut Vec<String>) {
+        let sets = self.sets_below(group);
+        let name = self.cluster.groups.iter().find(|(_, other)| *other == group).map(|(name, _)| name.clone()).unwrap();
+        let owners = self.conductor().and_then(|conductor| conductor.owners(&name)).cloned().unwrap_or_default();
+        let mut loads: BTreeMap<&Name, f64> = group.aggregators.iter().map(|aggregator| (aggregator, 0.0)).collect();
+        let mut heaviest = 0f64;
+        for ((producer, set), found) in &sets {
+            let owner = owners.get(producer).and_then(|owner| owner.owner_of(set));
+            if found.ready_on.iter().collect::<Vec<_>>() != owner.into_iter().collect::<Vec<_>>() {
+                faults
+                    .push(format!("{set} of {producer} is ready on {:?}, and its owner is {owner:?}", found.ready_on));
+            }
+            let weight = found.weight.bytes_per_s();
+            heaviest = heaviest.max(weight);
+            if let Some(load) = owner.and_then(|owner| loads.get_mut(owner)) {
+                *load += weight;
+            }
+        }
+        let (most, least) =
+            loads.values().fold((0f64, f64::MAX), |(most, least), load| (most.max(*load), least.min(*load)));
+        if most - least > heaviest + 0.5 {
+            faults.push(format!("the loads are {loads:?}, the heaviest set {heaviest}"));
+        }
+        for aggregator in &group.aggregators {
+            let producers = self.producers_on(aggregator);
+            for producer in group.producers.keys() {
+                let wanted = owners.get(producer).is_some_and(|owner| owner.includes(aggregator));
+                match producers.get(producer) {
+                    Some(found) if found.state.is_started() == wanted => {}
+                    found => faults
+                        .push(format!("{producer} on {aggregator}: {:?}, wanted {wanted}", found.map(|p| p.state))),
+                }
+            }
+        }
+    }
+
+    /// A producer is stopped only where everything that it gives away is collected elsewhere already.
+    pub(crate) fn check_stop_by_sets(&mut self, aggregator: &Name, producer: &Name, group: &AggregatorGroup) {
+        let source = group.producers.get(producer).map(|producer| producer.daemon.clone());
+        let Some(source) = source.filter(|source| self.is_up(source) && !self.is_hung(source)) else { return };
+        let outdated = self.has_another_reconnect(aggregator, producer, group);
+        let just_lost = self.now_us().saturating_sub(PROBE_DEADLINE_US + 2 * SECOND_US);
+        let disturbed = group.aggregators.iter().any(|other| !self.history.undisturbed_since(other, just_lost));
+        if outdated || disturbed || self.is_hung(aggregator) || !self.history.undisturbed_since(&source, just_lost) {
+            return;
+        }
+        let name = self.cluster.groups.iter().find(|(_, other)| *other == group).map(|(name, _)| name.clone()).unwrap();
+        let owner = self.conductor().and_then(|conductor| conductor.owners(&name)?.get(producer)).cloned();
+        for ((of, set), found) in self.sets_below(group) {
+            let stays = owner.as_ref().and_then(|owner| owner.owner_of(&set)) == Some(aggregator);
+            let is_only_here = found.ready_on.iter().all(|other| other == aggregator) && !found.ready_on.is_empty();
+            if of == *producer && is_only_here && !stays {
+                self.violation(format!("{set} is dropped by {aggregator} while nobody else has it"));
+            }
+        }
+    }
+
+    /// Whether samples of a set were lost because its owner had to let its producer go for a moment: only so a daemon
+    /// drops the sets that are not its own any more. That costs two samples, three where they are a second apart.
+    pub(crate) fn is_let_go_for_a_moment(
+        &self,
+        group: &AggregatorGroup,
+        instance: &str,
+        gap_us: Range<u64>,
+        step_us: u64,
+    ) -> bool {
+        let sampler = instance.split('/').next().unwrap_or_default();
+        let Some(producer) = group.producers.values().find(|producer| *producer.daemon == *sampler) else {
+            return false;
+        };
+        let is_short = gap_us.end - gap_us.start <= 3 * step_us + SECOND_US;
+        let stopped = self.history.commands.iter().filter(|sent| {
+            sent.command.verb == Verb::PrdcrStop && sent.command.get(Attribute::Name) == Some(producer.name.as_str())
+        });
+        let mut stopped = stopped.filter(|sent| (gap_us.start..gap_us.end + step_us).contains(&sent.at_us));
+        is_short && self.goes_by_sets(group) && stopped.any(|stop| self.is_started_again(stop, &producer.name))
+    }
+
+    fn is_started_again(&self, stop: &Sent, producer: &Name) -> bool {
+        let soon = stop.at_us..stop.at_us + SECOND_US / 2;
+        let mut sent =
+            self.history.commands.iter().filter(|sent| sent.daemon == stop.daemon && soon.contains(&sent.at_us));
+        sent.any(|sent| {
+            sent.command.verb == Verb::PrdcrStartRegex
+                && sent.command.get(Attribute::Regex).is_some_and(|regex| regex.contains(producer.as_str()))
+        })
+    }
+
+    /// Verbs that a daemon has been sent since then, temporary updaters apart.
+    fn verbs_sent(&self, daemon: &Name, since_us: u64) -> BTreeSet<String> {
+        let sent = self.history.commands_since(since_us).filter(|sent| sent.daemon == *daemon);
+        let lasting =
+            sent.filter(|sent| !sent.command.get(Attribute::Name).is_some_and(|n| n.starts_with(BoostConfig::PREFIX)));
+        let blind = [Verb::AuthAdd, Verb::Env, Verb::Listen];
+        lasting
+            .map(|sent| sent.command.verb)
+            .filter(|verb| !blind.contains(verb))
+            .map(|verb| verb.to_string())
+            .collect()
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::from(text)
+}
+
+fn split_producers(world: &World) -> BTreeSet<Name> {
+    let owners = world.owners().into_iter().filter(|(_, owner)| owner.whole().is_none());
+    owners.map(|((_, producer), _)| producer).collect()
+}
+
+#[test]
+fn only_what_is_too_heavy_for_one_aggregator_is_split() {
+    let world = calm(1, uneven());
+    assert!(
+        split_producers(&world).iter().all(|producer| producer.starts_with("big")),
+        "{:?}",
+        split_producers(&world)
+    );
+    assert!(!split_producers(&world).is_empty());
+    let text = world.history.notices.iter().map(|(_, notice)| notice.to_string());
+    let balanced: Vec<String> = text.filter(|text| text.contains("balanced by metric sets")).collect();
+    assert_eq!(balanced.len(), 1, "{balanced:?}");
+    assert!(balanced[0].contains("kB/s ("), "{balanced:?}");
+}
+
+#[test]
+fn a_lost_aggregators_sets_are_taken_over_and_nobody_else_is_interrupted() {
+    for seed in 0..3 {
+        let mut world = calm(seed, fixture("sets-current"));
+        let lost_us = world.now_us();
+        world.kill(&name("l1-agg-2"));
+        world.run_for(20 * SECOND_US);
+        assert_eq!(world.verbs_sent(&name("l1-agg-1"), lost_us), [Verb::PrdcrStartRegex.to_string()].into());
+        world.restart(&name("l1-agg-2"));
+        let returned_us = world.now_us();
+        world.run_for(40 * SECOND_US);
+        assert_eq!(world.faults_of_state(), [""; 0]);
+        assert_eq!(world.lost_samples(returned_us), [""; 0]);
+        assert_eq!(world.history.violations, [""; 0]);
+    }
+}
+
+#[test]
+fn an_uneven_cluster_is_balanced_again_after_loss_and_return() {
+    for seed in 0..5 {
+        let mut world = calm(seed, uneven());
+        world.kill(&name("l1-agg-1"));
+        world.run_for(40 * SECOND_US);
+        world.restart(&name("l1-agg-1"));
+        world.run_for(60 * SECOND_US);
+        assert_eq!(world.faults_of_state(), [""; 0]);
+        assert_eq!(world.history.violations, [""; 0]);
+    }
+}
+
+#[test]
+fn a_new_maestro_reads_back_who_has_which_sets() {
+    for cluster in [uneven(), fixture("sets-current")] {
+        let mut world = calm(1, cluster);
+        let owners = world.owners();
+        let begin_us = world.now_us();
+        world.start_maestro();
+        world.run_for(90 * SECOND_US);
+        assert_eq!(world.owners(), owners);
+        for aggregator in ["l1-agg-1", "l1-agg-2", "l1-agg-3"] {
+            assert_eq!(world.verbs_sent(&name(aggregator), begin_us), BTreeSet::new());
+        }
+    }
+}
+
+#[test]
+fn a_set_that_appears_is_collected_within_a_probe_interval() {
+    let mut world = calm(1, uneven());
+    let split = split_producers(&world).pop_first().unwrap();
+    let sampler = name(split.trim_end_matches("-ep"));
+    for (verb, words) in [
+        (Verb::Load, vec![(Attribute::Name, "more"), (Attribute::Plugin, "procnetdev2")]),
+        (Verb::Config, vec![(Attribute::Name, "more"), (Attribute::String, "producer=x instance=another/set")]),
+        (Verb::Start, vec![(Attribute::Name, "more"), (Attribute::Interval, "1000000")]),
+    ] {
+        let command = words.iter().fold(Command::new(verb), |command, (key, word)| command.with(*key, word));
+        world.meddle(&sampler, &command);
+    }
+    // A probe, the sampler's answer, and what a daemon takes for its first update.
+    world.run_for(2 * SECOND_US);
+    let group = world.cluster.groups[&name("l1-agg-[1-3]")].clone();
+    let owner = world.owners()[&(name("l1-agg-[1-3]"), split.clone())].owner_of("another/set").cloned();
+    assert!(owner.is_some());
+    world.run_for(3 * SECOND_US);
+    let sets = world.sets_below(&group);
+    assert_eq!(sets[&(split, "another/set".to_owned())].ready_on, [owner.unwrap()]);
+    world.run_for(30 * SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    let moved = world.history.notices.iter().filter(|(_, notice)| matches!(notice, Notice::Moving { .. }));
+    assert!(moved.count() <= 1);
+}
+
+#[test]
+fn sets_of_the_same_name_have_an_owner_each() {
+    let mut world = calm(1, fixture("sets-current"));
+    let owners = world.owners();
+    assert!(owners.values().any(|owner| matches!(owner, Ownership::Whole(_))));
+    world.run_for(SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+}
