@@ -72,6 +72,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the sets that are being sampled, how, and since when, as JSON.
+    Sampling(Simulation),
     /// Show which samples nobody collected, or more than one aggregator of a level did.
     Gaps {
         #[command(flatten)]
@@ -165,6 +167,7 @@ fn obey(command: Command) -> anyhow::Result<()> {
         Command::Gaps { simulation, since, margin, all, json } => {
             (simulation, Order::Gaps { since_us: read_since(&since)?, margin_us: micros(*margin), all, json })
         }
+        Command::Sampling(simulation) => (simulation, Order::Sampling),
         Command::Down(simulation) => (simulation, Order::Down),
     };
     print!("{}", control::send(&simulation.dir, &order)?);

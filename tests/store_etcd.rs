@@ -12,6 +12,7 @@ mod unfinished_saves;
 #[path = "store_etcd/watching.rs"]
 mod watching;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd_client::{Client, CompactionOptions, GetOptions, PutOptions};
@@ -114,7 +115,7 @@ async fn what_is_saved_is_loaded() {
 
     let saved = save(&store, "orion", &samplers("node-2")).await;
     assert_eq!(saved, SaveReport { added: 5, changed: 0, removed: 0, unchanged: 0, revision: saved.revision });
-    assert_eq!(load(&store, "orion").await, Snapshot { tree: samplers("node-2"), revision: saved.revision });
+    assert_eq!(load(&store, "orion").await, Snapshot { tree: Arc::new(samplers("node-2")), revision: saved.revision });
 
     let mut client = etcd.client().await;
     let last_updated = client.get("/orion/last_updated", None).await.unwrap();
@@ -141,7 +142,7 @@ async fn many_keys_are_read_page_by_page() {
     assert_eq!(saved.added, large.len());
     assert_eq!(written.last(), Some(&large.len()));
     assert!(written.is_sorted_by(|a, b| a < b), "{written:?}");
-    assert!(load(&store, "orion").await.tree == large);
+    assert!(*load(&store, "orion").await.tree == large);
 
     let mut read = Vec::new();
     store.save("orion", &large, |progress| read.push(progress)).await.unwrap();
@@ -160,7 +161,7 @@ async fn only_what_differs_is_written() {
     second.insert("daemons/sampler-1/endpoints/b/port".to_owned(), "412".to_owned());
     let report = save(&store, "orion", &second).await;
     assert_eq!(report, SaveReport { added: 1, changed: 1, removed: 1, unchanged: 3, revision: report.revision });
-    assert_eq!(load(&store, "orion").await.tree, second);
+    assert_eq!(*load(&store, "orion").await.tree, second);
 
     let mut client = etcd.client().await;
     assert!(mod_revision(&mut client, "/orion/daemons/sampler-1/addr").await < first.revision);
@@ -187,7 +188,7 @@ async fn what_was_changed_by_hand_is_put_right_for_readers() {
     let mut without = samplers("node-2");
     without.remove("daemons/sampler-2/addr");
     save(&store, "orion", &without).await;
-    assert_eq!(load(&store, "orion").await.tree, without);
+    assert_eq!(*load(&store, "orion").await.tree, without);
 }
 
 #[tokio::test]
@@ -198,9 +199,9 @@ async fn clusters_with_similar_names_are_kept_apart() {
         save(&store, prefix, &samplers(prefix)).await;
     }
     save(&store, "et", &Tree::new()).await;
-    assert_eq!(load(&store, "et").await.tree, Tree::new());
+    assert_eq!(*load(&store, "et").await.tree, Tree::new());
     for prefix in ["et2", "et-2", "e"] {
-        assert_eq!(load(&store, prefix).await.tree, samplers(prefix), "{prefix}");
+        assert_eq!(*load(&store, prefix).await.tree, samplers(prefix), "{prefix}");
     }
 }
 
@@ -241,7 +242,7 @@ async fn a_configuration_outlives_compaction() {
     let mut client = etcd.client().await;
     client.put("/elsewhere", "", None).await.unwrap();
     compact(&mut client).await;
-    assert_eq!(load(&store, "orion").await, Snapshot { tree: samplers("node-2"), revision: saved.revision });
+    assert_eq!(load(&store, "orion").await, Snapshot { tree: Arc::new(samplers("node-2")), revision: saved.revision });
     assert_eq!(save(&store, "orion", &samplers("node-2")).await.revision, saved.revision);
 }
 

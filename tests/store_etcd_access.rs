@@ -26,7 +26,7 @@ async fn a_member_that_talks_tls_is_reached_with_certificates() {
     let identity = Some((tls_file("client.pem"), tls_file("client.key")));
     let store = with_tls(&etcd, Some(TlsFiles { ca: tls_file("ca.pem"), identity }));
     store.save("orion", &tree(), |_| {}).await.unwrap();
-    assert_eq!(store.load("orion").await.unwrap().expect("a configuration").tree, tree());
+    assert_eq!(*store.load("orion").await.unwrap().expect("a configuration").tree, tree());
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_user_with_its_password_may_save_load_and_watch() {
     let store = with_login(&etcd, Some(("maestro", "opensesame")));
     let saved = store.save("orion", &tree(), |_| {}).await.unwrap();
     let snapshot = store.load("orion").await.unwrap().expect("a configuration");
-    assert_eq!((&snapshot.tree, snapshot.revision), (&tree(), saved.revision));
+    assert_eq!((&*snapshot.tree, snapshot.revision), (&tree(), saved.revision));
     let mut events = store.watch("orion", None).unwrap();
     assert_eq!(events.recv().await, Some(WatchEvent::Changed(snapshot)));
 }

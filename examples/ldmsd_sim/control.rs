@@ -42,6 +42,7 @@ pub(crate) enum Order {
     Status {
         json: bool,
     },
+    Sampling,
     /// Samples taken between `since_us` and `margin_us` before now.
     Gaps {
         since_us: u64,
@@ -148,6 +149,7 @@ async fn obey(order: Order, cluster: &mut SimulatedCluster) -> anyhow::Result<St
             let reports = status(cluster).await;
             return if json { Ok(serde_json::to_string_pretty(&reports)?) } else { Ok(status_text(&reports)) };
         }
+        Order::Sampling => return Ok(serde_json::to_string_pretty(&cluster.journal.sampled_sets())?),
         Order::Gaps { since_us, margin_us, all, json } => {
             let until_us = now_us().saturating_sub(margin_us);
             let gaps = cluster.journal.gaps(since_us, until_us, &|host, port| cluster.node_at(host, port));

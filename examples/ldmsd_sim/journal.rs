@@ -57,6 +57,17 @@ pub(crate) struct SetGaps {
     pub(crate) collectors: Vec<String>,
 }
 
+/// A metric set that is being sampled.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct SampledSet {
+    sampler: String,
+    instance: String,
+    interval_us: u64,
+    offset_us: i64,
+    /// When its sampler plugin was started so, in microseconds since 1970.
+    since_us: u64,
+}
+
 /// What a daemon has collected.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Collection {
@@ -82,6 +93,22 @@ impl Journal {
         if let Some(periods) = self.entries().sampled.get_mut(instance) {
             close(periods, now_us);
         }
+    }
+
+    /// The sets that are being sampled now.
+    pub(crate) fn sampled_sets(&self) -> Vec<SampledSet> {
+        let entries = self.entries();
+        let running = entries.sampled.iter().filter_map(|(instance, periods)| Some((instance, periods.last()?)));
+        running
+            .filter(|(_, period)| period.to_us.is_none())
+            .map(|(instance, period)| SampledSet {
+                sampler: period.node.to_string(),
+                instance: instance.clone(),
+                interval_us: period.interval_us,
+                offset_us: period.offset_us,
+                since_us: period.from_us,
+            })
+            .collect()
     }
 
     /// A daemon has ended or hangs: it samples nothing more.

@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 
 use super::progress::Bar;
 use crate::cli;
-use crate::store::{Difference, EtcdOptions, EtcdStore, Tree, layout};
+use crate::store::{Difference, EtcdOptions, EtcdStore, layout};
 
 /// How much is said of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub fn diff(ldms_config: &Path, prefix: &str, etcd: &EtcdOptions, detail: Detail
     if snapshot.is_none() {
         eprintln!("etcd holds no cluster `{prefix}`: all of it would be added");
     }
-    let old = snapshot.map_or_else(Tree::new, |snapshot| snapshot.tree);
+    let old = snapshot.map(|snapshot| snapshot.tree).unwrap_or_default();
     let difference = Difference::between(&old, &new);
     let lines = match detail {
         Detail::Folded => lines::folded(&difference, &old, &new),

@@ -51,7 +51,7 @@ pub async fn from_etcd(
         );
         (Memory::default(), Notebook::none())
     });
-    let mut watch = store.watch(&prefix, Some(snapshot.revision))?;
+    let mut watch = store.watch(&prefix, Some(snapshot))?;
     let (events, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut event = Some(ConfigEvent::Changed(Arc::new(cluster)));

@@ -13,6 +13,8 @@ mod keys;
 pub mod layout;
 pub mod tree;
 
+use std::sync::Arc;
+
 pub use difference::{Change, Difference};
 pub use error::StoreError;
 pub use etcd::{
@@ -25,8 +27,8 @@ pub use tree::Tree;
 /// A whole configuration as one save left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The configuration.
-    pub tree: Tree,
+    /// The configuration; shared, because it is large.
+    pub tree: Arc<Tree>,
     /// etcd's revision at which the save was completed; another save of the same cluster has another one.
     pub revision: i64,
 }

@@ -60,7 +60,7 @@ fn store(etcd: &Etcd) -> EtcdStore {
 }
 
 async fn tree(store: &EtcdStore) -> Tree {
-    store.load("orion").await.unwrap().unwrap().tree
+    (*store.load("orion").await.unwrap().unwrap().tree).clone()
 }
 
 async fn revision(client: &mut Client) -> i64 {

@@ -10,8 +10,8 @@ async fn a_dead_member_and_a_silent_one_are_passed_over() {
     let silent = listener.local_addr().unwrap().to_string();
     let store = store(&[dead.endpoint(), silent, etcd.endpoint()]);
     save(&store, "orion", &samplers("node-2")).await;
-    assert_eq!(load(&store, "orion").await.tree, samplers("node-2"));
-    assert_eq!(next_change(&mut store.watch("orion", None).unwrap()).await.tree, samplers("node-2"));
+    assert_eq!(*load(&store, "orion").await.tree, samplers("node-2"));
+    assert_eq!(*next_change(&mut store.watch("orion", None).unwrap()).await.tree, samplers("node-2"));
 }
 
 #[tokio::test]

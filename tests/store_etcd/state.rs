@@ -60,7 +60,7 @@ async fn configurations_and_state_do_not_disturb_each_other() {
     let store = store_of(&etcd);
     let first = save(&store, "orion", &samplers("node-2")).await;
     write(&store, "orion", &[(daemon("sampler-1"), Some("{}"))]).await;
-    assert_eq!(load(&store, "orion").await, Snapshot { tree: samplers("node-2"), revision: first.revision });
+    assert_eq!(load(&store, "orion").await, Snapshot { tree: Arc::new(samplers("node-2")), revision: first.revision });
     assert_eq!(store.clusters().await.unwrap(), ["orion"]);
     assert_eq!(save(&store, "orion", &samplers("node-2")).await.revision, first.revision);
     save(&store, "orion", &Tree::new()).await;

@@ -8,10 +8,10 @@ async fn a_half_saved_configuration_is_not_seen() {
     let store = store_of(&etcd);
     let saved = save(&store, "orion", &samplers("node-2")).await;
     save_half(&mut etcd.client().await).await;
-    assert_eq!(load(&store, "orion").await, Snapshot { tree: samplers("node-2"), revision: saved.revision });
+    assert_eq!(load(&store, "orion").await, Snapshot { tree: Arc::new(samplers("node-2")), revision: saved.revision });
     // Saving again completes it, also when the dead save had written all that there was to write.
     save(&store, "orion", &samplers("node-77")).await;
-    assert_eq!(load(&store, "orion").await.tree, samplers("node-77"));
+    assert_eq!(*load(&store, "orion").await.tree, samplers("node-77"));
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn after_compaction_a_half_saved_configuration_is_an_error() {
     assert!(matches!(store.load("orion").await, Err(StoreError::HalfSaved { .. })));
 
     save(&store, "orion", &samplers("node-2")).await;
-    assert_eq!(load(&store, "orion").await.tree, samplers("node-2"));
+    assert_eq!(*load(&store, "orion").await.tree, samplers("node-2"));
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_save_waits_for_another_one() {
     let (first, second) = tokio::join!(store.save("orion", &one, |_| {}), store.save("orion", &two, |_| {}));
     let (first, second) = (first.unwrap(), second.unwrap());
     let winner = if first.revision > second.revision { one } else { two };
-    assert!(load(&store, "orion").await.tree == winner, "a mixture of two configurations");
+    assert!(*load(&store, "orion").await.tree == winner, "a mixture of two configurations");
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_save_takes_over_from_one_that_died() {
     lock(&mut etcd.client().await, 11).await;
     let store = store_of(&etcd);
     save(&store, "orion", &samplers("node-2")).await;
-    assert_eq!(load(&store, "orion").await.tree, samplers("node-2"));
+    assert_eq!(*load(&store, "orion").await.tree, samplers("node-2"));
 }
 
 #[tokio::test]
@@ -113,10 +113,10 @@ async fn a_save_that_is_stopped_changes_nothing_for_readers_and_blocks_nobody() 
     let mut client = etcd.client().await;
     let first = client.get("/orion/daemons/0/addr", None).await.unwrap();
     assert_eq!(first.kvs()[0].value(), b"new", "nothing was written yet");
-    assert!(load(&store, "orion").await.tree == old, "a mixture of two configurations");
+    assert!(*load(&store, "orion").await.tree == old, "a mixture of two configurations");
     let on_progress = |progress| assert!(!matches!(progress, Progress::Waiting { .. }), "the lock is still held");
     store.save("orion", &new, on_progress).await.unwrap();
-    assert!(load(&store, "orion").await.tree == new);
+    assert!(*load(&store, "orion").await.tree == new);
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn a_save_survives_the_loss_of_the_leader() {
         members[leader].stop();
     });
     assert_eq!(saved.unwrap().changed, new.len());
-    assert!(load(&store, "orion").await.tree == new);
+    assert!(*load(&store, "orion").await.tree == new);
 }
 
 #[tokio::test]
@@ -175,9 +175,9 @@ async fn a_save_that_dies_half_way_is_not_seen() {
     let mut client = etcd.client().await;
     let first = client.get("/orion/daemons/0/addr", None).await.unwrap();
     assert_eq!(first.kvs()[0].value(), b"new", "nothing was written yet");
-    assert!(load(&store, "orion").await.tree == old, "a mixture of two configurations");
+    assert!(*load(&store, "orion").await.tree == old, "a mixture of two configurations");
     save(&store, "orion", &new).await;
-    assert!(load(&store, "orion").await.tree == new);
+    assert!(*load(&store, "orion").await.tree == new);
 }
 
 #[tokio::test]
@@ -198,5 +198,5 @@ async fn a_save_that_is_overtaken_stops() {
     assert_eq!(client.get(key, None).await.unwrap().kvs()[0].value_str().unwrap(), "1.0");
     // The lock is free again at once.
     save(&store, "orion", &many).await;
-    assert!(load(&store, "orion").await.tree == many);
+    assert!(*load(&store, "orion").await.tree == many);
 }

@@ -10,6 +10,7 @@ mod batch;
 mod connection;
 mod lock;
 mod membership;
+mod mirror;
 mod options;
 mod read;
 mod save;
@@ -102,15 +103,16 @@ impl EtcdStore {
     }
 
     /// Follows the configuration of the cluster `prefix` until the receiver is dropped; an outage of etcd is an event,
-    /// not an end. `seen` is the revision of the snapshot that the caller has already; without it, the present
-    /// configuration is the first event.
+    /// not an end. `seen` is the snapshot that the caller has already; without it, the present configuration is the first
+    /// event. What etcd tells of the keys that change is taken in as it comes, so that a configuration is there as soon
+    /// as its save is complete, however large it is.
     ///
     /// Needs a running tokio runtime.
     ///
     /// # Errors
     ///
     /// [`StoreError::InvalidPrefix`]
-    pub fn watch(&self, prefix: &str, seen: Option<i64>) -> Result<mpsc::Receiver<WatchEvent>, StoreError> {
+    pub fn watch(&self, prefix: &str, seen: Option<Snapshot>) -> Result<mpsc::Receiver<WatchEvent>, StoreError> {
         Ok(watch::spawn(self.members.clone(), ClusterKeys::new(prefix)?, seen))
     }
 

@@ -1,5 +1,7 @@
 //! Reading a configuration as it was when `last_updated` was written.
 
+use std::sync::Arc;
+
 use etcd_client::{GetOptions, GetResponse};
 
 use super::connection::{ANSWER_SIZE_LIMIT_BYTES, Session, is_compacted};
@@ -19,13 +21,13 @@ pub(super) async fn load(session: &mut Session, keys: &ClusterKeys) -> Result<Op
             return if is_empty { Ok(None) } else { Err(half_saved(keys)) };
         };
         if let Some(contents) = read_at(session, keys, revision, |_| {}).await? {
-            return Ok(Some(Snapshot { tree: contents.tree, revision }));
+            return Ok(Some(Snapshot { tree: Arc::new(contents.tree), revision }));
         }
         // etcd no longer knows what there was at that revision; what there is now may be the same still.
         let contents = read_now(session, keys, |_| {}).await?;
         let Some(revision) = contents.last_updated else { continue };
         return if contents.is_as_saved() {
-            Ok(Some(Snapshot { tree: contents.tree, revision }))
+            Ok(Some(Snapshot { tree: Arc::new(contents.tree), revision }))
         } else {
             Err(half_saved(keys))
         };

@@ -4,12 +4,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{EventType, WatchOptions};
+use etcd_client::{EventType, WatchOptions, WatchResponse};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::connection::{Members, Session};
-use super::read::{last_updated, load};
+use super::connection::{ANSWER_SIZE_LIMIT_BYTES, Members, Session};
+use super::mirror::{KeyEvent, Mirror, NotText};
+use super::read::{LastUpdated, last_updated, load, read_now};
 use crate::store::keys::ClusterKeys;
 use crate::store::{Snapshot, StoreError};
 
@@ -34,9 +35,11 @@ pub enum WatchEvent {
 }
 
 /// Starts a watch as a task of its own, which ends when the receiver is dropped.
-pub(super) fn spawn(members: Arc<Members>, keys: ClusterKeys, seen: Option<i64>) -> mpsc::Receiver<WatchEvent> {
+pub(super) fn spawn(members: Arc<Members>, keys: ClusterKeys, seen: Option<Snapshot>) -> mpsc::Receiver<WatchEvent> {
     let (events, receiver) = mpsc::channel(QUEUE_LENGTH);
-    let watch = Watch { members, keys, seen, is_available: true, events };
+    let mirror = seen.as_ref().map(Mirror::of_snapshot);
+    let seen = seen.map(|snapshot| snapshot.revision);
+    let watch = Watch { members, keys, seen, mirror, is_available: true, events };
     tokio::spawn(watch.run());
     receiver
 }
@@ -46,6 +49,8 @@ struct Watch {
     keys: ClusterKeys,
     /// The revision of the snapshot that the receiver has.
     seen: Option<i64>,
+    /// What etcd holds, as far as it is known; without it, each change is read as a whole.
+    mirror: Option<Mirror>,
     /// What the receiver was told last of etcd.
     is_available: bool,
     events: mpsc::Sender<WatchEvent>,
@@ -96,21 +101,18 @@ impl Watch {
     /// `was_following` is set as soon as a change could not have been missed any more.
     async fn follow(&mut self, was_following: &mut bool) -> Result<Infallible, Stop> {
         let mut session = Session::new(self.members.clone());
-        let state = last_updated(&mut session, &self.keys).await?;
-        let key = self.keys.last_updated();
-        // From the revision of that reading on, so that nothing falls between the two.
-        let options = WatchOptions::new().with_start_revision(state.now + 1);
+        let (news, begin) = self.catch_up(&mut session).await?;
+        let (root, options) = (self.keys.root(), WatchOptions::new().with_range(self.keys.end()));
+        let options = options.with_start_revision(begin);
         let mut changes = session
-            .call(|mut client| {
-                let (key, options) = (key.clone(), options.clone());
-                async move { client.watch(key, Some(options)).await }
+            .call(|client| {
+                let options = options.clone();
+                async move {
+                    let mut client = client.watch_client().max_decoding_message_size(ANSWER_SIZE_LIMIT_BYTES);
+                    client.watch(root, Some(options)).await
+                }
             })
             .await?;
-        // Another one, not a newer one: an etcd restored from a backup has gone back in time.
-        let news = match state.saved {
-            Some(revision) if self.seen != Some(revision) => load(&mut session, &self.keys).await?,
-            _ => None,
-        };
         *was_following = true;
         if !self.is_available {
             self.is_available = true;
@@ -120,17 +122,73 @@ impl Watch {
         loop {
             let change = changes.message().await.map_err(|error| session.broken_off(&error))?;
             let Some(change) = change.filter(|change| !change.canceled()) else {
+                // It may be that etcd no longer knows what happened since. What there is now it does.
+                self.mirror = None;
                 return Err(session
                     .broken_off(&etcd_client::Error::WatchError("the watch was cancelled".into()))
                     .into());
             };
-            let newest = change.events().iter().filter(|event| event.event_type() == EventType::Put);
-            let newest = newest.filter_map(|event| event.kv()).map(etcd_client::KeyValue::mod_revision).max();
-            if newest.is_some() && newest > self.seen {
-                let news = load(&mut session, &self.keys).await?;
-                self.deliver(news).await?;
-            }
+            let news = match self
+                .mirror
+                .as_mut()
+                .map(|mirror| mirror.apply(&self.keys, change.events().iter().filter_map(KeyEvent::of)))
+            {
+                Some(Ok(news)) => news,
+                Some(Err(NotText)) | None => {
+                    self.mirror = None;
+                    self.read_what_is_saved(&mut session, &change).await?
+                }
+            };
+            self.deliver(news).await?;
         }
+    }
+
+    /// Gives the configuration if it is another one than the receiver has, and the revision from which changes have to be
+    /// followed.
+    async fn catch_up(&mut self, session: &mut Session) -> Result<(Option<Snapshot>, i64), StoreError> {
+        let LastUpdated { saved, now } = last_updated(session, &self.keys).await?;
+        // Another one, not a newer one: an etcd restored from a backup has gone back in time.
+        if saved.is_some()
+            && saved != self.seen
+            && let Some(snapshot) = load(session, &self.keys).await?
+        {
+            self.mirror = Some(Mirror::of_snapshot(&snapshot));
+            let begin = snapshot.revision + 1;
+            return Ok((Some(snapshot), begin));
+        }
+        // In the middle of a save, such an etcd may hold other keys than were mirrored.
+        if let Some(mirror) = self.mirror.take_if(|mirror| saved == Some(mirror.revision())) {
+            let begin = mirror.revision() + 1;
+            self.mirror = Some(mirror);
+            return Ok((None, begin));
+        }
+        self.mirror = match read_now(session, &self.keys, |_| {}).await {
+            Ok(contents) if contents.last_updated == saved => Some(Mirror::of_contents(contents)),
+            // A save has been completed meanwhile, which is yet to be delivered. Or there is something that is no text,
+            // which is an error once it is saved, but somebody may be just about to put it right.
+            Ok(_) | Err(StoreError::NotText { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok((None, self.mirror.as_ref().map_or(now, Mirror::revision) + 1))
+    }
+
+    /// Where there is no mirror: the configuration, if the change completes a save.
+    async fn read_what_is_saved(
+        &mut self,
+        session: &mut Session,
+        change: &WatchResponse,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        let last_updated = self.keys.last_updated();
+        let saves = |event: &etcd_client::Event| {
+            let is_put = event.event_type() == EventType::Put;
+            is_put && event.kv().is_some_and(|entry| entry.key() == last_updated.as_bytes())
+        };
+        if !change.events().iter().any(saves) {
+            return Ok(None);
+        }
+        let news = load(session, &self.keys).await?;
+        self.mirror = news.as_ref().map(Mirror::of_snapshot);
+        Ok(news)
     }
 
     async fn deliver(&mut self, news: Option<Snapshot>) -> Result<(), Stop> {
