@@ -20,6 +20,8 @@ mod faults;
 mod history;
 #[path = "conductor_simulation/invariants.rs"]
 mod invariants;
+#[path = "conductor_simulation/meddling.rs"]
+mod meddling;
 #[path = "conductor_simulation/remembering.rs"]
 mod remembering;
 #[path = "conductor_simulation/scenarios.rs"]

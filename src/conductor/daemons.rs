@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::council::Hearing;
+use super::doubt::Doubts;
 use super::event::{Action, DownReason, Observed, Outcome, Sections, Target};
 use super::groups::GroupState;
 use super::notice::Notice;
@@ -21,9 +22,6 @@ use crate::notation::Name;
 const LOSSES_KEPT: usize = 10;
 const LOSSES_FORGIVEN: usize = 3;
 const LOSS_WINDOW_US: u64 = 600_000_000;
-/// How often, at most, everything that cannot be observed is sent again because somebody else changes a daemon:
-/// it may be another maestro, which would do the same.
-const DOUBT_AGAIN_US: u64 = 60_000_000;
 /// How long after the first placement an aggregator that is seen for the first time gets work at once: a site that
 /// starts brings all of them up at about the same time.
 const STARTING_US: u64 = 10_000_000;
@@ -77,8 +75,8 @@ pub(super) struct DaemonState {
     pid: Option<u32>,
     cfg_cntr: Option<u64>,
     losses: VecDeque<u64>,
-    /// When its ledger was last doubted because somebody else had changed it.
-    doubted_us: Option<u64>,
+    /// Whether somebody else has changed it.
+    pub(super) doubts: Doubts,
 }
 
 /// How far a daemon has come with the sets of a producer.
@@ -141,7 +139,7 @@ impl DaemonState {
             pid: None,
             cfg_cntr: None,
             losses: VecDeque::new(),
-            doubted_us: None,
+            doubts: Doubts::default(),
         }
     }
 
@@ -379,6 +377,7 @@ impl Conductor {
         let restarted = other_process || counts_anew;
         if restarted {
             state.ledger = Ledger::default();
+            state.doubts.settle();
         } else if state.cfg_cntr.is_some() && observed.cfg_cntr != state.cfg_cntr {
             // It has been changed while nobody looked, by somebody else or by a maestro that could not note it any more.
             state.ledger.doubt();
@@ -462,18 +461,10 @@ impl Conductor {
         let Some(state) = self.daemons.get_mut(name).filter(|state| state.session == session) else { return };
         // Our own commands are counted in what was observed after them, so these are somebody else's.
         let changed_by_another = observed.cfg_cntr.is_some() && observed.cfg_cntr != state.cfg_cntr;
-        let long_ago = state.doubted_us.is_none_or(|at_us| now.mono_us >= at_us + DOUBT_AGAIN_US);
-        if changed_by_another && long_ago && state.in_flight.is_none() {
-            state.ledger.doubt();
-            state.doubted_us = Some(now.mono_us);
-            // A daemon counts the subscriptions of its aggregators as well: nothing to trouble the operator with.
-            if !self.subscribes_to(name) {
-                self.report(Notice::ChangedByAnother { daemon: name.clone() });
-            }
+        if changed_by_another {
+            state.doubts.raise();
         }
-        if let Some(state) = self.daemons.get_mut(name) {
-            state.take_in(observed, now);
-        }
+        state.take_in(observed, now);
         self.touch(name);
     }
 
@@ -549,7 +540,7 @@ impl Conductor {
     }
 
     /// Whether somebody subscribes to what a daemon sends.
-    fn subscribes_to(&self, name: &Name) -> bool {
+    pub(super) fn subscribes_to(&self, name: &Name) -> bool {
         self.relations.carries_streams(&self.cluster, name) || self.relations.carries_messages(&self.cluster, name)
     }
 

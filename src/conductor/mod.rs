@@ -18,6 +18,7 @@
 //! - `council`: several instances, of whom one decides; `standing`, `report` and `plan` are what they know of each other.
 //! - `shown`: what a daemon shows of its producers, to this instance or to another.
 //! - `replacement`: when an updater may go that another one has taken the place of.
+//! - `doubt`: whether what cannot be observed is still so after somebody else has changed a daemon.
 //! - `reconcile`: from roles to changes to actions.
 //! - `memory`: what the next maestro has to know.
 
@@ -28,6 +29,7 @@ mod council;
 #[cfg(test)]
 mod council_tests;
 mod daemons;
+mod doubt;
 mod event;
 mod groups;
 mod handover;

@@ -26,6 +26,7 @@ impl Conductor {
         if !state.is_connected() || state.in_flight.is_some() || self.council.part() == Part::Suspended {
             return;
         }
+        self.doubt(name, now);
         self.review_connections(name);
         let roles = self.roles(name, now);
         let updaters_wait = self.leaves_updaters_alone(name);
