@@ -1,9 +1,12 @@
 //! Each key of the YAML and the command that it becomes: what the table in `src/desired/yaml_keys.md` says.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on shall fail")]
 
 #[path = "yaml_keys/cases.rs"]
 mod cases;
+#[path = "yaml_keys/real_daemon.rs"]
+mod real_daemon;
+mod support;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -34,7 +37,7 @@ plugins:
   mem: { plugin: meminfo, interval: 1s, config: [{ schema: meminfo }] }
   csv: { plugin: store_csv, config: [{ path: /store }] }
 stores:
-  - { name: keep, daemons: a, plugin: csv, schema: meminfo }
+  - { name: keep, daemons: a, plugin: csv, container: box, schema: meminfo }
 ";
 
 /// An edit of the cluster, and the command that a daemon has then, and had not before.
@@ -63,6 +66,40 @@ fn lines(yaml: &str, daemon: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// A row of the table.
+struct Row {
+    /// The mapping that the keys are of.
+    mapping: String,
+    keys: Vec<String>,
+    becomes: String,
+    shown_by: String,
+    on_a_real_daemon: String,
+}
+
+fn table() -> Vec<Row> {
+    let table = include_str!("../src/desired/yaml_keys.md");
+    let mut rows = Vec::new();
+    let mut mapping = "";
+    for line in table.lines() {
+        if let Some((_, what)) = line.strip_prefix("## ").and_then(|heading| heading.split_once(": ")) {
+            mapping = what;
+        }
+        if !line.starts_with("| `") {
+            continue;
+        }
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [keys, becomes, shown_by, on_a_real_daemon] = cells[..] else { panic!("{line}") };
+        rows.push(Row {
+            mapping: mapping.to_owned(),
+            keys: keys.split('`').skip(1).step_by(2).map(str::to_owned).collect(),
+            becomes: becomes.to_owned(),
+            shown_by: shown_by.to_owned(),
+            on_a_real_daemon: on_a_real_daemon.to_owned(),
+        });
+    }
+    rows
+}
+
 #[test]
 fn each_key_becomes_its_command() {
     let mut wrong = Vec::new();
@@ -81,9 +118,8 @@ fn each_key_becomes_its_command() {
 }
 
 #[test]
-fn the_table_has_each_case_and_names_tests_that_exist() {
+fn the_table_has_each_case_and_says_what_shows_each_key() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let table = std::fs::read_to_string(root.join("src/desired/yaml_keys.md")).unwrap();
     let mut cases: BTreeSet<(String, String)> =
         CASES.iter().map(|case| (case.key.0.to_owned(), case.key.1.to_owned())).collect();
     let mut sources = String::new();
@@ -98,23 +134,17 @@ fn the_table_has_each_case_and_names_tests_that_exist() {
             }
         }
     }
-    let mut mapping = "";
-    for line in table.lines() {
-        if let Some((_, what)) = line.strip_prefix("## ").and_then(|heading| heading.split_once(": ")) {
-            mapping = what;
-        }
-        let Some(row) = line.strip_prefix("| `") else { continue };
-        let cells: Vec<&str> = row.split(" | ").collect();
-        assert_eq!(cells.len(), 4, "{line}");
-        let shown = cells[2].trim();
-        if shown == "case" {
-            let keys = cells[0].split('`').step_by(2);
-            for key in keys.filter(|key| !key.is_empty()) {
-                assert!(cases.remove(&(mapping.to_owned(), key.to_owned())), "no case for {key} of {mapping}");
+    for row in table() {
+        if row.shown_by == "case" {
+            for key in row.keys {
+                assert!(cases.remove(&(row.mapping.clone(), key.clone())), "no case for {key} of {}", row.mapping);
             }
+            let mut fates = row.on_a_real_daemon.split("; ").map(|part| part.rsplit(": ").next().unwrap());
+            assert!(fates.all(|fate| ["shown", "taken", "refused"].contains(&fate)), "{}", row.on_a_real_daemon);
         } else {
-            let name = shown.trim_matches('`');
+            let name = row.shown_by.trim_matches('`');
             assert!(sources.contains(&format!("fn {name}(")), "no test {name}");
+            assert_eq!(row.on_a_real_daemon, "no command", "{}", row.becomes);
         }
     }
     assert!(cases.is_empty(), "the table lacks {cases:?}");

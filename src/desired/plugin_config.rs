@@ -10,7 +10,10 @@ use crate::notation::Name;
 pub(super) fn sampler_plugin(daemon: &Name, plugin: &Plugin) -> PluginWanted {
     let schedule =
         plugin.interval.as_ref().map(|interval| Schedule { interval: interval.clone(), offset: plugin.offset.clone() });
-    let configs = plugin.config.iter().map(|config| match config {
+    // A sampler samples nothing before it is configured, though there may be nothing special to say.
+    let nothing_special = [PluginConfig::Attributes(BTreeMap::new())];
+    let given = if plugin.config.is_empty() { &nothing_special } else { plugin.config.as_slice() };
+    let configs = given.iter().map(|config| match config {
         PluginConfig::Line(line) => octal_words(line),
         PluginConfig::Attributes(attributes) => {
             let instance = format!("{daemon}/{}", plugin.instance);
@@ -69,25 +72,30 @@ fn octal_words(line: &str) -> String {
 mod tests {
     use super::*;
 
-    fn configs(config: PluginConfig) -> Vec<String> {
+    fn configs(config: impl IntoIterator<Item = PluginConfig>) -> Vec<String> {
         let plugin = Plugin {
             instance: "mem".into(),
             plugin: "meminfo".into(),
             interval: None,
             offset: None,
-            config: vec![config],
+            config: config.into_iter().collect(),
         };
         sampler_plugin(&"node-1".into(), &plugin).configs
+    }
+
+    #[test]
+    fn a_sampler_is_configured_also_where_nothing_is_said_about_it() {
+        assert_eq!(configs([]), ["producer=node-1 instance=node-1/mem component_id=${LDMS_COMPONENT_ID}"]);
     }
 
     #[test]
     fn permissions_are_written_as_plugins_read_them() {
         let line = "schema=vmstat  perm=0o777 instance=${HOSTNAME}/perm=0o1";
         assert_eq!(
-            configs(PluginConfig::Line(line.into())),
+            configs([PluginConfig::Line(line.into())]),
             ["schema=vmstat  perm=0777 instance=${HOSTNAME}/perm=0o1"]
         );
         let attributes = BTreeMap::from([("perm".to_owned(), vec!["0o640".to_owned()])]);
-        assert!(configs(PluginConfig::Attributes(attributes))[0].ends_with(" perm=0640"));
+        assert!(configs([PluginConfig::Attributes(attributes)])[0].ends_with(" perm=0640"));
     }
 }
