@@ -1,7 +1,7 @@
 //! How long another interval takes from `maestro_ctrl` to the samplers: `cargo bench --bench changing [-- SAMPLERS]`,
 //! with an etcd of its own and simulated daemons on loopback (`cargo build --release --example ldmsd_sim` makes them).
 //!
-//! Each daemon takes some three file descriptors; `ulimit -n` may have to be raised. Run as a test it uses a small
+//! Ten thousand samplers need `ulimit -n 16000`. Run as a test it uses a small
 //! cluster, to see that it works, and that the change reaches every sampler and no other plugin.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails in a benchmark fails the benchmark")]
@@ -20,8 +20,10 @@ use support::{Process, eventually};
 
 const SAMPLERS: usize = 10_000;
 const SAMPLERS_IN_A_TEST: usize = 50;
-/// Ports of samplers on one address; further ones are on the next.
-const PORTS: usize = 250;
+/// Samplers on one address, at most.
+const SAMPLERS_ON_A_HOST: usize = 250;
+/// Simulations that share the samplers, so that none needs too many file descriptors; a further one has the aggregators.
+const PARTS: usize = 2;
 /// Long enough for any step on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -42,7 +44,8 @@ struct SampledSet {
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let default = if arguments.iter().any(|argument| argument == "--bench") { SAMPLERS } else { SAMPLERS_IN_A_TEST };
-    let samplers = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(default);
+    let samplers: usize = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(default);
+    assert!(samplers.is_multiple_of(PARTS), "{samplers} samplers cannot be shared by {PARTS}");
 
     let directory = tempfile::tempdir().unwrap();
     let site = directory.path();
@@ -51,11 +54,16 @@ async fn main() {
     let (host, port) = endpoint.split_once(':').unwrap();
     std::fs::write(site.join("etcd.yaml"), format!("members: {{ host: {host}, port: {port} }}\n")).unwrap();
     load(site, samplers, "10s");
-
-    let mut simulation = command(site, &simulator());
-    simulation.args(["up", "--dir", "sim", "--ldms_config", "cluster.yaml"]).stdout(Stdio::null());
-    let _simulation = Process::start(&mut simulation, "build it with `cargo build --release --example ldmsd_sim`");
-    eventually("the simulation is ready", PATIENCE, async || site.join("sim/ready").exists().then_some(())).await;
+    let mut simulations = Vec::new();
+    for part in 0..=PARTS {
+        let (file, sim) = (format!("part-{part}.yaml"), format!("sim-{part}"));
+        std::fs::write(site.join(&file), daemons_of(part, samplers)).unwrap();
+        let mut simulation = command(site, &simulator());
+        simulation.args(["up", "--dir", &sim, "--ldms_config", &file]).stdout(Stdio::null());
+        simulations.push(Process::start(&mut simulation, "build it with `cargo build --release --example ldmsd_sim`"));
+        let ready = site.join(sim).join("ready");
+        eventually("the simulation is ready", PATIENCE, async || ready.exists().then_some(())).await;
+    }
     let mut maestro = command(site, Path::new(env!("CARGO_BIN_EXE_maestro")));
     maestro.args(["--cluster", "etcd.yaml", "--prefix", "bench", "--log-level", "error"]);
     let _maestro = Process::start(&mut maestro, "cargo builds it for this benchmark");
@@ -98,9 +106,13 @@ async fn sampled_every(site: &Path, samplers: usize, interval_us: u64) -> BTreeM
     eventually("every sampler has the interval", PATIENCE, async || {
         // Not too often: it takes time from what is measured.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let output = command(site, &simulator()).args(["sampling", "--dir", "sim"]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let sets: Vec<SampledSet> = serde_json::from_slice(&output.stdout).unwrap();
+        let mut sets: Vec<SampledSet> = Vec::new();
+        for part in 0..PARTS {
+            let sim = format!("sim-{part}");
+            let output = command(site, &simulator()).args(["sampling", "--dir", &sim]).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            sets.extend(serde_json::from_slice::<Vec<SampledSet>>(&output.stdout).unwrap());
+        }
         let mut by_plugin: BTreeMap<String, Vec<SampledSet>> = BTreeMap::new();
         for set in sets {
             let plugin = set.instance.rsplit('/').next().unwrap().to_owned();
@@ -116,19 +128,36 @@ async fn sampled_every(site: &Path, samplers: usize, interval_us: u64) -> BTreeM
 
 /// Samplers with two plugins, collected by four aggregators.
 fn cluster(samplers: usize, interval: &str) -> String {
-    let addresses = samplers.div_ceil(PORTS);
+    let parts: String = (0..=PARTS).map(|part| daemons(part, samplers)).collect();
     format!(
-        "daemons:\n  - names: 'sampler-[1-{samplers}]'\n    hosts: '127.77.1.[1-{addresses}]'\n    endpoints:\n      - {{ \
-         names: 'sampler-[1-{samplers}]-ep', ports: '[20001-{last_port}]', xprt: sock, maestro_comm: true }}\n  \
-         - names: 'agg-[1-4]'\n    hosts: '127.77.0.[1-4]'\n    endpoints:\n      - {{ names: 'agg-[1-4]-ep', ports: \
-         20001, xprt: sock, maestro_comm: true }}\n\
-         aggregators:\n  - daemons: 'agg-[1-4]'\n    peers:\n      - endpoints: 'sampler-[1-{samplers}]-ep'\n        \
-         reconnect: 5s\n        type: active\n        updaters: [ {{ mode: pull, interval: 10s, offset: 200ms }} ]\n\
+        "daemons:\n{parts}aggregators:\n  - daemons: 'agg-[1-4]'\n    peers:\n      - endpoints: \
+         'sampler-[1-{samplers}]-ep'\n        reconnect: 5s\n        type: active\n        updaters: [ {{ mode: pull, \
+         interval: 10s, offset: 200ms }} ]\n\
          samplers:\n  - {{ daemons: 'sampler-[1-{samplers}]', plugins: [ meminfo, loadavg ] }}\n\
          plugins:\n  meminfo: {{ name: meminfo, interval: {interval}, config: [ {{ schema: meminfo }} ] }}\n  \
          loadavg: {{ name: loadavg, interval: 10s, config: [ {{ schema: loadavg }} ] }}\n",
-        last_port = 20_000 + samplers,
     )
+}
+
+/// A cluster of nothing but a part of the daemons.
+fn daemons_of(part: usize, samplers: usize) -> String {
+    format!("daemons:\n{}", daemons(part, samplers))
+}
+
+/// The samplers of a part; the last part is the aggregators.
+fn daemons(part: usize, samplers: usize) -> String {
+    let entry = |names: &str, hosts: &str, ports: &str| {
+        format!(
+            "  - names: '{names}'\n    hosts: '{hosts}'\n    endpoints: [ {{ names: '{names}-ep', ports: '{ports}', xprt: \
+             sock, maestro_comm: true }} ]\n"
+        )
+    };
+    if part == PARTS {
+        return entry("agg-[1-4]", "127.77.0.[1-4]", "20001");
+    }
+    let (count, hosts) = (samplers / PARTS, samplers.div_ceil(PARTS * SAMPLERS_ON_A_HOST));
+    let range = |step: usize, base: usize| format!("[{}-{}]", base + part * step + 1, base + (part + 1) * step);
+    entry(&format!("sampler-{}", range(count, 0)), &format!("127.77.1.{}", range(hosts, 0)), &range(count, 20_000))
 }
 
 fn command(site: &Path, program: &Path) -> Command {
