@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::daemons::DaemonState;
 use super::event::Action;
 use super::{Conductor, Now};
 use crate::desired::{DaemonRecord, Possessions, Retired};
@@ -80,7 +81,10 @@ impl Conductor {
         for ((group, part), names) in memory.producers {
             self.notes.groups.entry(group).or_default().parts.entry(part).or_insert(names);
         }
-        for (name, record) in memory.daemons {
+        // Of a daemon that this one is connected to, nobody knows more.
+        let connected = |name: &Name| self.daemons.get(name).is_some_and(DaemonState::is_connected);
+        let news: Vec<(Name, DaemonRecord)> = memory.daemons.into_iter().filter(|(name, _)| !connected(name)).collect();
+        for (name, record) in news {
             self.notes.daemons.insert(name.clone(), record);
             if self.daemons.contains_key(&name) {
                 self.recall(&name);

@@ -9,35 +9,41 @@ use crate::ldmsd::{Attribute, Command, Numbering, Verb};
 
 /// The object exists already, which is what was wanted.
 const EXISTS: &[i32] = &[17];
+/// The object does not exist any more.
+const GONE: &[i32] = &[2];
 
 pub(super) fn changes(config: &DaemonConfig, ledger: &Ledger, numbering: Numbering, changes: &mut Vec<Change>) {
-    let mut blind = |subject: Subject, steps: Vec<Step>| {
-        let commands = steps.iter().map(|step| step.command.to_string()).collect::<Vec<_>>();
-        let entry = LedgerEntry::new(subject.to_string(), &commands.join("; "));
+    // `undo` comes before the command where something else has been sent for the subject.
+    let mut blind = |subject: Subject, undo: Option<Step>, step: Step| {
+        let entry = LedgerEntry::new(subject.to_string(), &step.command.to_string());
         if !ledger.holds(&entry) {
-            changes.push(Change { subject, steps, remember: Some(entry) });
+            let undo = undo.filter(|_| ledger.contradicts(&entry));
+            changes.push(Change { subject, steps: undo.into_iter().chain([step]).collect(), remember: Some(entry) });
         }
     };
 
     // First: what follows may refer to it.
     if !config.environment.is_empty() {
         let words = config.environment.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>();
-        blind(Subject::Environment, vec![Command::new(Verb::Env).with(Attribute::String, words.join(" ")).into()]);
+        blind(Subject::Environment, None, Command::new(Verb::Env).with(Attribute::String, words.join(" ")).into());
     }
     // 4.4 has no message service and always runs its stream service.
     if config.messages && numbering == Numbering::V45 {
-        blind(Subject::Messages, vec![Command::new(Verb::MsgEnable).into()]);
+        blind(Subject::Messages, None, Command::new(Verb::MsgEnable).into());
     }
     if config.streams && numbering == Numbering::V45 {
-        blind(Subject::Streams, vec![Command::new(Verb::StreamEnable).into()]);
+        blind(Subject::Streams, None, Command::new(Verb::StreamEnable).into());
     }
     for domain in config.auth_domains.values() {
         let options = domain.options.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
-        let command = Command::new(Verb::AuthAdd)
+        let add = Command::new(Verb::AuthAdd)
             .with(Attribute::Name, &domain.name)
             .with(Attribute::Plugin, &domain.plugin)
             .with_some(Attribute::String, (!options.is_empty()).then_some(options));
-        blind(Subject::AuthDomain(domain.name.clone()), vec![Step::accepting(command, EXISTS)]);
+        // It cannot be changed, and who uses it keeps what it took (section 12): it is for who comes from now on.
+        let delete = Command::new(Verb::AuthDel).with(Attribute::Name, &domain.name);
+        let subject = Subject::AuthDomain(domain.name.clone());
+        blind(subject, Some(Step::accepting(delete, GONE)), Step::accepting(add, EXISTS));
     }
     for listen in &config.listens {
         let command = Command::new(Verb::Listen)
@@ -46,6 +52,6 @@ pub(super) fn changes(config: &DaemonConfig, ledger: &Ledger, numbering: Numberi
             .with(Attribute::Auth, &listen.auth)
             .with_some(Attribute::Host, listen.host.as_ref());
         let subject = Subject::Listener(format!("{}:{}", listen.xprt, listen.port));
-        blind(subject, vec![Step::accepting(command, EXISTS)]);
+        blind(subject, None, Step::accepting(command, EXISTS));
     }
 }

@@ -114,6 +114,24 @@ fn a_store_configured_otherwise_meanwhile_is_made_anew_with_its_policies() {
 }
 
 #[test]
+fn an_authentication_domain_with_other_options_and_another_environment_reach_the_daemons() {
+    let mut world = left_alone(Imitation::Main, fixture("auth-current"));
+    let sent = sent_at_return(&mut world, |cluster| {
+        let domains =
+            cluster.daemons.values_mut().flat_map(|daemon| &mut daemon.endpoints).map(|point| &mut point.auth);
+        for domain in domains.filter(|domain| domain.name == "ovis1") {
+            domain.options.insert("conf".into(), "/tmp/maestro-lab-secret/another.conf".into());
+        }
+        let sampler = cluster.daemons.get_mut(&name("sampler-1")).unwrap();
+        sampler.environment.insert("LDMS_COMPONENT_ID".into(), "7".into());
+    });
+    for line in ["l1-agg-1 auth_del ovis1", "l1-agg-1 auth_add ovis1", "sampler-1 env"] {
+        assert!(sent.iter().any(|sent| sent.trim_end() == line), "no {line:?} in {sent:#?}");
+    }
+    assert!(sent.iter().all(|line| !line.contains("naive1") && !line.contains("plugin")), "{sent:#?}");
+}
+
+#[test]
 fn what_left_the_configuration_meanwhile_leaves_the_daemons() {
     let mut world = left_alone(Imitation::Main, fixture("basic-current"));
     let sent = sent_at_return(&mut world, |cluster| {
