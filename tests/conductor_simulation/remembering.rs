@@ -211,11 +211,17 @@ fn advertisers_and_listeners_that_left_meanwhile_are_stopped() {
 fn a_daemon_that_restarted_meanwhile_is_configured_anew() {
     for imitation in [Imitation::Main, Imitation::V44] {
         let mut world = left_alone(imitation, fixture("basic-current"));
-        world.kill(&name("sampler-2"));
-        world.restart(&name("sampler-2"));
+        for restarted in ["sampler-2", "l2-agg"] {
+            world.kill(&name(restarted));
+            world.restart(&name(restarted));
+        }
         let sent = sent_at_return(&mut world, |_| {});
-        assert!(sent.iter().all(|line| line.starts_with("sampler-2 ")), "{sent:?}");
-        assert!(sent.iter().any(|line| line.contains(" config ")), "{sent:?}");
+        let (top, sampler): (Vec<&str>, Vec<&str>) =
+            sent.iter().map(String::as_str).partition(|line| line.starts_with("l2-agg "));
+        assert!(sampler.iter().all(|line| line.starts_with("sampler-2 ")), "{sent:?}");
+        assert!(sampler.iter().any(|line| line.contains(" config ")), "{sent:?}");
+        // What no daemon shows as well.
+        assert!(top.contains(&"l2-agg auth_add none"), "{sent:?}");
         assert_eq!(world.faults_of_state(), [""; 0]);
     }
 }
