@@ -131,6 +131,9 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {
+    if arguments.standby && arguments.rebalance == Rebalance::Sets {
+        bail!("--standby is for whole producers: use it with --rebalance producers");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
     let outcome = runtime.block_on(serve(arguments));
     // Nothing is owed to the daemons: whatever is still being said ends here.

@@ -130,3 +130,33 @@ impl Conductor {
         if collecting.is_empty() { running } else { collecting }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Action, Event, Now, Settings};
+    use super::*;
+    use crate::spec;
+
+    /// The groups that are told to go without standbys, after each of two equal configurations.
+    fn told_without(case: &str, standby: bool) -> Vec<usize> {
+        let path = format!("{}/tests/fixtures/reference/{case}/input.yaml", env!("CARGO_MANIFEST_DIR"));
+        let cluster = Arc::new(spec::read_cluster(&path, &std::fs::read_to_string(&path).unwrap()).0.unwrap());
+        let mut conductor = Conductor::new(Settings { standby, ..Settings::default() });
+        let now = Now { mono_us: 1_000_000, wall_us: 1_000_000 };
+        let mut told = || {
+            let actions = conductor.handle(Event::Configured(Arc::clone(&cluster)), now);
+            let withheld = |action: &&Action| matches!(action, Action::Report(Notice::StandbyWithheld { .. }));
+            actions.iter().filter(withheld).count()
+        };
+        vec![told(), told()]
+    }
+
+    #[test]
+    fn a_group_that_subscribes_goes_without_standbys_and_says_so_once() {
+        assert_eq!(told_without("streams-current", true), [1, 0]);
+        assert_eq!(told_without("streams-current", false), [0, 0]);
+        assert_eq!(told_without("basic-current", true), [0, 0]);
+    }
+}

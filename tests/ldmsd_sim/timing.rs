@@ -209,6 +209,45 @@ fn the_loss_of_an_aggregator_costs_what_was_measured() {
 }
 
 #[test]
+fn a_producer_that_stood_by_costs_one_sample_at_most() {
+    within(0..=1_300, "from the kill to the next sample above, in ms", |phase_us| {
+        let mut cluster = Cluster::new(Imitation::Main, SECOND_US, phase_us);
+        cluster.ask("b", named(Verb::UpdtrStop, "u"));
+        cluster.ask("b", named(Verb::UpdtrDel, "u"));
+        cluster.start_producer("b");
+        cluster.run_for(5 * SECOND_US + phase_us);
+        let standby = cluster.status("b", "s1");
+        assert!(standby.contains(r#""state":"CONNECTED""#) && standby.contains("START"), "{standby}");
+        cluster.virtual_cluster.kill("a");
+        let killed_us = cluster.virtual_cluster.now_us;
+        cluster.updater("b", "boost", 105 * MS_US, None);
+        cluster.updater("b", "u", SECOND_US, Some(50_000));
+        cluster.updater("l2", "boost", 105 * MS_US, None);
+        cluster.run_for(10 * SECOND_US);
+        let missed = cluster.gaps(&["l2"]).0;
+        assert!(missed <= 1, "{missed} missed");
+        let times = cluster.virtual_cluster.times(&["l2"], SET);
+        let next_us = times.keys().find(|sampled_us| **sampled_us > killed_us).unwrap();
+        (next_us - killed_us) / MS_US
+    });
+}
+
+#[test]
+fn an_updater_that_starts_between_a_multiple_and_its_offset_misses_that_tick() {
+    for (phase_ms, first_ms) in [(20, 1_030), (60, 990)] {
+        let mut cluster = Cluster::new(Imitation::Main, SECOND_US, 0);
+        cluster.ask("a", named(Verb::UpdtrStop, "u"));
+        cluster.run_for(phase_ms * MS_US);
+        cluster.ask("a", named(Verb::UpdtrStart, "u"));
+        let started_us = cluster.virtual_cluster.now_us;
+        cluster.run_for(3 * SECOND_US);
+        let samples = cluster.virtual_cluster.samples.iter().filter(|sample| sample.collector == "a");
+        let first = samples.map(|sample| sample.collected_us).find(|collected_us| *collected_us > started_us).unwrap();
+        assert_eq!((first - started_us) / MS_US, first_ms);
+    }
+}
+
+#[test]
 fn a_set_of_two_producers_is_kept_from_the_one_that_was_looked_up_first() {
     let mut cluster = Cluster::new(Imitation::Main, SECOND_US, 0);
     cluster.start_producer("b");
