@@ -262,6 +262,7 @@ impl Conductor {
         if !self.cluster.daemons.is_empty() {
             self.doubt_notes_of_others();
         }
+        self.tell_of_missing_standbys(&cluster);
         self.cluster = Arc::clone(&cluster);
         let targets: BTreeMap<Name, Target> =
             cluster.daemons.keys().filter_map(|name| Some((name.clone(), self.target(&cluster, name)?))).collect();
@@ -292,7 +293,6 @@ impl Conductor {
             groups: cluster.groups.len(),
             producers: cluster.groups.values().map(|group| group.producers.len()).sum(),
         });
-        self.tell_of_missing_standbys(&cluster);
         self.dirty_daemons.extend(self.daemons.keys().cloned());
         self.dirty_groups.extend(self.groups.keys().cloned());
         self.review_plans(&new_groups, now);
