@@ -369,6 +369,16 @@ fn an_aggregator_that_nobody_tells_of_is_lost_only_after_a_while() {
     assert_eq!(hall.take_sent(), lines(&[]));
     hall.pass(2 * SECOND_US);
     assert_eq!(hall.take_sent(), lines(&["1: start l1-agg-1 7", "2: start l1-agg-2 8"]));
+
+    // The while begins again when somebody has told of it.
+    let mut hall = Hall::settled();
+    hall.kill_member(3);
+    hall.pass(SECOND_US);
+    hall.stand(2, Part::Follower, &[2, 3]);
+    hall.pass(SECOND_US);
+    hall.kill_member(2);
+    hall.pass(2 * SECOND_US);
+    assert_eq!(hall.take_sent(), lines(&[]));
 }
 
 #[test]
@@ -388,12 +398,30 @@ fn who_is_suspended_sends_nothing_and_goes_on_afterwards() {
         hall.stand(member, Part::Suspended, &[member]);
     }
     hall.kill("l1-agg-1");
+    hall.started.remove(&(Name::from("l1-agg-2"), Name::from("node-5-10002")));
+    hall.revive("l1-agg-2");
     hall.pass(60 * SECOND_US);
     assert_eq!(hall.take_sent(), lines(&[]));
     for member in 1..=3 {
         hall.stand(member, if member == 2 { Part::Leader } else { Part::Follower }, &[member]);
     }
-    assert_eq!(hall.take_sent(), lines(&["2: start l1-agg-2 1", "3: start l1-agg-3 2", "3: start l1-agg-3 3"]));
+    let started = ["2: start l1-agg-2 1", "2: start l1-agg-2 5", "3: start l1-agg-3 2", "3: start l1-agg-3 3"];
+    assert_eq!(hall.take_sent(), lines(&started));
+}
+
+#[test]
+fn everything_is_published_anew_after_a_time_without_quorum() {
+    let mut hall = Hall::settled();
+    for member in 1..=3 {
+        hall.stand(member, Part::Suspended, &[member]);
+    }
+    // What was published went with the leases.
+    let reports = std::mem::take(&mut hall.reports);
+    for member in 1..=3 {
+        hall.stand(member, if member == 2 { Part::Leader } else { Part::Follower }, &[member]);
+    }
+    assert_eq!(hall.reports, reports);
+    assert_eq!(hall.take_sent(), lines(&[]));
 }
 
 #[test]
@@ -415,15 +443,27 @@ fn a_leader_that_is_none_any_more_stops_nothing() {
     }
     assert!(hall.plan().number > number, "the new leader gives the work back");
     assert_eq!(stops, ["2: stop l1-agg-2 1", "3: stop l1-agg-3 2", "3: stop l1-agg-3 3"]);
+}
 
-    // What it decides about its own aggregator is published by nobody: nothing is stopped there.
-    hall.started.insert((Name::from("l1-agg-1"), Name::from("node-8-10002")), true);
+#[test]
+fn a_leader_whose_plans_are_not_taken_stops_nothing() {
+    let mut hall = Hall::settled();
+    hall.kill_member(3);
+    hall.stand(1, Part::Leader, &[1, 3]);
+    let (home, elsewhere) = (Name::from("l1-agg-3"), Name::from("l1-agg-1"));
+    let producer = Name::from("node-8-10002");
     hall.leader = None;
-    hall.stand(1, Part::Suspended, &[1]);
-    hall.stand(1, Part::Leader, &[1]);
-    hall.leader = None;
+    hall.started.insert((elsewhere.clone(), producer.clone()), true);
+    hall.revive("l1-agg-1");
+    hall.all_ready();
     hall.pass(30 * SECOND_US);
-    assert_eq!(hall.take_sent(), lines(&[]));
+    assert_eq!(hall.take_sent(), lines(&[]), "another may have decided that it stays, and stop the other");
+
+    hall.stand(1, Part::Suspended, &[1, 3]);
+    hall.stand(1, Part::Leader, &[1, 3]);
+    hall.pass(10 * SECOND_US);
+    assert_eq!(hall.take_sent(), lines(&["1: stop l1-agg-1 8"]));
+    assert!(hall.started.contains_key(&(home, producer)));
 }
 
 #[test]
