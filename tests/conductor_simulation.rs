@@ -11,6 +11,8 @@ mod agent;
 mod by_sets;
 #[path = "conductor_simulation/clusters.rs"]
 mod clusters;
+#[path = "conductor_simulation/council/mod.rs"]
+mod council;
 #[path = "../examples/ldmsd_sim/daemon/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the example uses the rest")]
 mod daemon;

@@ -25,8 +25,8 @@ use crate::notation::Name;
 #[derive(Debug, Default)]
 pub(super) struct Council {
     pub(super) standing: Standing,
-    /// What is published of each daemon of the others.
-    reports: BTreeMap<Name, Report>,
+    /// What others have published of each daemon, apart from what this instance has published in its place.
+    pub(super) reports: BTreeMap<Name, Report>,
     /// What is published for each group.
     plans: BTreeMap<Name, GroupPlan>,
     /// What this instance has published of its own daemons.
@@ -105,20 +105,23 @@ impl Conductor {
     fn give_away(&mut self, name: Name, now: Now) {
         let known = self.known_of(&name);
         self.council.published.remove(&name);
-        let told = self.council.reports.get(&name).cloned();
         let Some(state) = self.daemons.get_mut(&name) else { return };
         state.leave_connection();
-        state.hear_of(told.or(known), now);
+        state.told = known;
+        state.hearing = Hearing::NotSince(now.mono_us);
         self.leave_notes(&name);
         self.actions.push(Action::Forget(name.clone()));
         self.expect_to_hear(&name, now);
         self.touch(&name);
+        if let Some(report) = self.council.reports.get(&name).cloned() {
+            self.daemon_reported(&name, Some(report), now);
+        }
     }
 
     /// A daemon has come into the share.
     fn take_on(&mut self, name: &Name, now: Now) {
         let Some(state) = self.daemons.get_mut(name) else { return };
-        state.leave_connection();
+        state.readiness.clear();
         state.hearing = Hearing::NotSince(now.mono_us);
         let target = state.target.clone();
         self.recall(name);
@@ -132,15 +135,13 @@ impl Conductor {
         if self.council.part() == Part::Alone {
             return;
         }
-        let told = self.council.reports.get(name).cloned();
-        let is_mine = self.council.has(name);
         if let Some(state) = self.daemons.get_mut(name) {
             state.hearing = Hearing::NotSince(now.mono_us);
-            if !is_mine {
-                state.hear_of(told, now);
-            }
         }
         self.expect_to_hear(name, now);
+        if let Some(report) = self.council.reports.get(name).filter(|_| !self.council.has(name)).cloned() {
+            self.daemon_reported(name, Some(report), now);
+        }
     }
 
     /// The configuration has changed: what is published is seen in another light.
@@ -162,6 +163,10 @@ impl Conductor {
 
     /// Another instance has published, or taken back, what it knows of a daemon.
     pub(super) fn daemon_reported(&mut self, name: &Name, report: Option<Report>, now: Now) {
+        match &report {
+            Some(report) => self.council.reports.insert(name.clone(), report.clone()),
+            None => self.council.reports.remove(name),
+        };
         if self.council.has(name) {
             // Somebody who had the daemon before was late.
             if self.council.published.get(name).is_some_and(|published| Some(published) != report.as_ref()) {
@@ -171,16 +176,14 @@ impl Conductor {
             return;
         }
         let Some(report) = report else {
-            self.council.reports.remove(name);
             if let Some(state) = self.daemons.get_mut(name) {
                 state.hearing = Hearing::NotSince(now.mono_us);
             }
             return self.expect_to_hear(name, now);
         };
-        self.council.reports.insert(name.clone(), report.clone());
         let Some(state) = self.daemons.get_mut(name) else { return };
         let (before, told_before, configured_before) = (state.health, state.told.clone(), state.configured_once);
-        state.hear_of(Some(report.clone()), now);
+        state.hear_of(report.clone(), now);
         if report.configured && !configured_before {
             self.release_waiting(name);
         }
@@ -332,12 +335,8 @@ impl Conductor {
 }
 
 impl DaemonState {
-    /// What is known of the daemon is what somebody tells of it, or nothing.
-    fn hear_of(&mut self, report: Option<Report>, now: Now) {
-        let Some(report) = report else {
-            self.hearing = Hearing::NotSince(now.mono_us);
-            return;
-        };
+    /// What is known of the daemon is what another instance tells of it.
+    fn hear_of(&mut self, report: Report, now: Now) {
         if report.down.is_none() && self.health != Health::Up {
             self.up_since_us = now.mono_us;
         }

@@ -453,7 +453,7 @@ fn a_leader_whose_plans_are_not_taken_stops_nothing() {
     let (home, elsewhere) = (Name::from("l1-agg-3"), Name::from("l1-agg-1"));
     let producer = Name::from("node-8-10002");
     hall.leader = None;
-    hall.started.insert((elsewhere.clone(), producer.clone()), true);
+    hall.started.insert((elsewhere, producer.clone()), true);
     hall.revive("l1-agg-1");
     hall.all_ready();
     hall.pass(30 * SECOND_US);

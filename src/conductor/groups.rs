@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::by_sets::PlacedBySets;
 use super::council::Hearing;
-use super::daemons::Health;
+use super::daemons::{DaemonState, Health};
 use super::event::DownReason;
 use super::handover::Taken;
 use super::known_sets::KnownSets;
 use super::notice::Notice;
 use super::plan::GroupPlan;
 use super::standby::Standbys;
+use super::standing::Part;
 use super::takeover::Leaving;
 use super::{Conductor, Now, Timer};
 use crate::cluster::{AggregatorGroup, Producer};
@@ -214,15 +215,10 @@ impl Conductor {
             roles.started.remove(producer);
             roles.as_they_are.remove(producer);
         }
-        let may_stop = state.is_placed() && self.is_in_force(group, state);
-        if may_stop {
-            let leaving = state.leaving.iter().filter(|((_, from), leaving)| from == name && !leaving.taken_over);
-            roles.as_they_are.extend(leaving.map(|((producer, _), _)| producer.clone()));
-            // A leader with an older configuration has not decided on all of them.
-            let undecided = config.producers.keys().filter(|producer| !state.owners.contains_key(*producer));
-            roles.as_they_are.extend(undecided.cloned());
+        if state.is_placed() {
+            roles.as_they_are.extend(self.to_go_on(name, group, state));
         } else {
-            // Nothing is known yet of the others, or they do not know yet: nobody is to stop anything.
+            // Nothing is known yet of the others: nobody is to stop anything.
             roles.as_they_are.extend(config.producers.keys().cloned());
         }
         self.late_services.hold_back(name, &mut roles);
@@ -232,11 +228,29 @@ impl Conductor {
         roles.advertised = advertised.collect();
         for (producer, run) in &mut roles.advertised {
             // Where nobody owns it yet it may run since an earlier maestro.
-            if *run == Run::Stopped && (!may_stop || !state.owners.contains_key(producer)) {
+            if *run == Run::Stopped && (!state.is_placed() || !state.owners.contains_key(producer)) {
                 *run = Run::AsItIs;
             }
         }
         roles
+    }
+
+    /// The producers that an aggregator does not own and goes on with, because nobody has taken them over yet.
+    fn to_go_on(&self, aggregator: &Name, group: &Name, state: &GroupState) -> BTreeSet<Name> {
+        let leaving = state.leaving.iter().filter(|((_, from), _)| from == aggregator);
+        if self.council.part() == Part::Alone {
+            return leaving
+                .filter(|(_, leaving)| !leaving.taken_over)
+                .map(|((producer, _), _)| producer.clone())
+                .collect();
+        }
+        // Whoever decides may not know yet that it runs here.
+        let may_stop = self.is_in_force(group, state);
+        let stopping: BTreeSet<&Name> =
+            leaving.filter(|(_, leaving)| leaving.taken_over && may_stop).map(|((producer, _), _)| producer).collect();
+        let standing_by = self.standing_by(aggregator, state);
+        let running = self.daemons.get(aggregator).into_iter().flat_map(DaemonState::running);
+        running.filter(|producer| !stopping.contains(*producer) && !standing_by.contains(*producer)).cloned().collect()
     }
 
     /// A subscription takes hold when the connection is made, if the services are on by then

@@ -77,6 +77,7 @@ impl Conductor {
             }
             match &report {
                 Some(report) => {
+                    self.council.reports.remove(&name);
                     self.council.published.insert(name.clone(), report.clone());
                     self.boost_above_what_became_ready(&name, before.as_ref(), report, now);
                 }

@@ -146,6 +146,10 @@ impl World {
             if commands.is_empty() {
                 return self.agent_ran(name, order, &[]);
             }
+            if !self.may_send(name) {
+                // Without outcomes: nothing was tried.
+                return self.agent_ran(name, Order { changes: Vec::new(), ..order }, &[]);
+            }
             let deadline_us = deadline_us(&order);
             return self.agent_asks(name, Job::Run(order), commands, false, deadline_us);
         }

@@ -4,6 +4,7 @@ use maestro::cluster::{Cluster, Producer};
 use maestro::ldmsd::{Attribute, Command, Verb};
 use maestro::notation::{Interval, Name};
 
+use super::council::faults::CouncilFault;
 use super::world::{Happening, SECOND_US, World};
 
 /// Something that is done to the world.
@@ -29,6 +30,8 @@ pub(crate) enum Fault {
     ToggleSampler(Name),
     /// All samplers sample every so many seconds.
     SampleEvery(i64),
+    /// Among several instances.
+    Council(CouncilFault),
 }
 
 /// Verbs that a daemon is made to refuse.
@@ -68,6 +71,7 @@ impl World {
                 9 => (Fault::Meddle(aggregator, self.random(0..1_000)), None),
                 10 => (Fault::ToggleSampler(sampler), None),
                 11 => (Fault::SampleEvery(self.random(1..3) as i64), None),
+                _ if self.board.is_some() => continue,
                 _ => (Fault::StopMaestro, Some(Fault::StartMaestro)),
             };
             self.at(at_us, Happening::Fault(fault));
@@ -94,6 +98,7 @@ impl World {
             Fault::StartMaestro => {}
             Fault::ToggleSampler(sampler) => self.toggle_sampler(&sampler),
             Fault::SampleEvery(seconds) => self.sample_every(seconds),
+            Fault::Council(fault) => self.suffer_in_council(fault),
         }
     }
 

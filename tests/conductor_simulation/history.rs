@@ -36,6 +36,8 @@ pub(crate) struct History {
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) at_us: u64,
+    /// The instance that sent it.
+    pub(crate) seat: usize,
     pub(crate) daemon: Name,
     pub(crate) command: Command,
     /// By order of the world, not by the daemon itself.
@@ -66,9 +68,9 @@ impl History {
         }
     }
 
-    pub(crate) fn sent(&mut self, at_us: u64, daemon: &Name, command: &Command, refused: bool) {
+    pub(crate) fn sent(&mut self, at_us: u64, seat: usize, daemon: &Name, command: &Command, refused: bool) {
         self.log(at_us, || format!("{daemon} <- {command}{}", if refused { " (refused)" } else { "" }));
-        self.commands.push(Sent { at_us, daemon: daemon.clone(), command: command.clone(), refused });
+        self.commands.push(Sent { at_us, seat, daemon: daemon.clone(), command: command.clone(), refused });
     }
 
     pub(crate) fn collected(&mut self, samples: impl Iterator<Item = Sample>) {

@@ -195,7 +195,7 @@ impl World {
     pub(crate) fn expect_replacement(&mut self, hung: &Name) {
         let Some((group, config)) = self.group_of(hung) else { return };
         let settled_us = self.now_us() - 20 * SECOND_US;
-        let is_asked_at_length = self.agents.get(hung).is_none_or(|agent| agent.awaits_at_length());
+        let is_asked_at_length = self.agent_of(hung).is_none_or(|agent| agent.awaits_at_length());
         let others = config.aggregators.iter().filter(|other| *other != hung);
         let ready = others.into_iter().any(|other| self.is_well(other));
         if ready && self.history.maestro_started_us < settled_us && !is_asked_at_length && self.is_well(hung) {

@@ -25,7 +25,7 @@ pub(super) fn name(text: &str) -> Name {
 }
 
 /// How often each producer of a group runs on the aggregators that are up, and how many run on each of them.
-fn running(world: &mut World, group: &str) -> (BTreeMap<Name, usize>, BTreeMap<Name, usize>) {
+pub(crate) fn running(world: &mut World, group: &str) -> (BTreeMap<Name, usize>, BTreeMap<Name, usize>) {
     let group = world.cluster.groups[&name(group)].clone();
     let (mut of_producer, mut of_aggregator) = (BTreeMap::new(), BTreeMap::new());
     for aggregator in group.aggregators.iter().filter(|aggregator| world.is_up(aggregator)).cloned().collect::<Vec<_>>()

@@ -18,7 +18,7 @@ const SEED: &str = "MAESTRO_SIMULATION_SEED";
 const USUAL_SEEDS: u64 = 60;
 
 /// Faults happen during this time.
-const FAULTS_US: u64 = 90 * SECOND_US;
+pub(crate) const FAULTS_US: u64 = 90 * SECOND_US;
 /// Afterwards a world must have come to rest: the longest wait for trust, and what follows from it.
 const REST_US: u64 = 700 * SECOND_US;
 /// Rest is when nothing has happened for so long.
@@ -53,7 +53,7 @@ pub(crate) fn try_all(seeds: &[u64], live: impl Fn(u64) -> Vec<String> + Sync) {
                 .unwrap_or_else(|_| vec!["a panic, see above".into()]);
             let mut failures = failures.lock().unwrap();
             if !failed.is_empty() {
-                let text = format!("{SEED}={seed} reproduces: {:#?}", &failed[..failed.len().min(MOST_SHOWN)]);
+                let text = format!("seed {seed}: {:#?}", &failed[..failed.len().min(MOST_SHOWN)]);
                 println!("{text}");
                 failures.push(text);
             }
@@ -72,20 +72,25 @@ pub(crate) fn try_all(seeds: &[u64], live: impl Fn(u64) -> Vec<String> + Sync) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// `SEEDS` is a number, or a range as `5000..6000`.
 pub(crate) fn seeds() -> Vec<u64> {
+    chosen_seeds((SEEDS, SEED), USUAL_SEEDS, &REGRESSIONS)
+}
+
+/// The seeds that the environment asks for: by the first variable a number of them, or a range as `5000..6000`, by the
+/// second a single one. Otherwise so many as usual, after those that once failed.
+pub(crate) fn chosen_seeds((several, single): (&str, &str), usual: u64, regressions: &[u64]) -> Vec<u64> {
     let number = |text: &str| text.trim().parse::<u64>().unwrap();
-    if let Ok(seed) = std::env::var(SEED) {
+    if let Ok(seed) = std::env::var(single) {
         return vec![number(&seed)];
     }
-    let range = match std::env::var(SEEDS) {
-        Err(_) => 0..USUAL_SEEDS,
+    let range = match std::env::var(several) {
+        Err(_) => 0..usual,
         Ok(text) => match text.split_once("..") {
             Some((first, end)) => number(first)..number(end),
             None => 0..number(&text),
         },
     };
-    REGRESSIONS.into_iter().chain(range).collect()
+    regressions.iter().copied().chain(range).collect()
 }
 
 pub(crate) fn world(seed: u64) -> World {
@@ -128,7 +133,7 @@ pub(crate) fn live_in(world: &mut World, seed: u64) -> Vec<String> {
     failed
 }
 
-fn come_to_rest(world: &mut World) -> Vec<String> {
+pub(crate) fn come_to_rest(world: &mut World) -> Vec<String> {
     let begin_us = world.now_us();
     loop {
         world.run_for(5 * SECOND_US);
@@ -154,7 +159,7 @@ fn come_to_rest(world: &mut World) -> Vec<String> {
 }
 
 /// At rest there are questions only, and nothing to tell.
-fn stay_at_rest(world: &mut World, us: u64) -> Vec<String> {
+pub(crate) fn stay_at_rest(world: &mut World, us: u64) -> Vec<String> {
     let begin_us = world.now_us();
     let size = world.conductor_size();
     world.run_for(us);

@@ -7,13 +7,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use maestro::cluster::Cluster;
-use maestro::conductor::{Action, Conductor, DownReason, Event, Memo, Memory, Notice, Now, Settings};
+use maestro::conductor::{Action, Conductor, DownReason, Event, Memo, Memory, Notice, Now, Part, Settings, Standing};
 use maestro::ldmsd::{Command, Numbering, Verb};
 use maestro::notation::Name;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::agent::{Agent, Order};
+use super::council::board::{Board, Council, Write};
 use super::faults::Fault;
 use super::history::History;
 use crate::daemon::{Imitation, Reply, directory_text};
@@ -42,11 +43,17 @@ pub(crate) struct World {
     /// Counts the processes of each daemon, whose number stands for the process id.
     processes: BTreeMap<Name, u32>,
     pub(crate) settings: Settings,
+    /// The instance whose turn it is; its conductor and agents are those here, the others' are away.
+    pub(crate) seat: usize,
+    pub(crate) away: BTreeMap<usize, Seat>,
+    /// Where several instances meet.
+    pub(crate) board: Option<Board>,
     conductor: Option<Conductor>,
     /// What maestro has noted, which outlives it.
     pub(crate) memory: Memory,
     pub(crate) agents: BTreeMap<Name, Agent>,
-    queue: BTreeMap<(u64, u64), Happening>,
+    /// What will happen, and to which instance.
+    queue: BTreeMap<(u64, u64), (usize, Happening)>,
     numbers: u64,
     exchanges: BTreeMap<u64, Exchange>,
     /// Daemons that maestro cannot reach, and whether attempts are refused rather than unanswered.
@@ -97,10 +104,20 @@ pub(crate) enum Happening {
         hung_us: u64,
     },
     Fault(Fault),
+    /// Between an instance and the board.
+    Council(Council),
+}
+
+/// An instance of maestro.
+#[derive(Debug, Default)]
+pub(crate) struct Seat {
+    conductor: Option<Conductor>,
+    agents: BTreeMap<Name, Agent>,
 }
 
 /// Commands on their way to a daemon.
 struct Exchange {
+    seat: usize,
     daemon: Name,
     process: u32,
     commands: Vec<Command>,
@@ -124,6 +141,9 @@ impl World {
             cluster: Arc::new(cluster),
             hosts,
             settings: Settings::default(),
+            seat: 0,
+            away: BTreeMap::new(),
+            board: None,
             conductor: None,
             memory: Memory::default(),
             agents: BTreeMap::new(),
@@ -164,13 +184,25 @@ impl World {
         self.processes[daemon]
     }
 
+    /// The conductor that decides: of several the leader's.
     pub(crate) fn conductor(&self) -> Option<&Conductor> {
+        let leader = self.board.as_ref().map_or(Some(self.seat), Board::leader)?;
+        if leader == self.seat { self.conductor.as_ref() } else { self.away.get(&leader)?.conductor.as_ref() }
+    }
+
+    /// The conductor of the instance whose turn it is.
+    pub(crate) fn conductor_here(&self) -> Option<&Conductor> {
         self.conductor.as_ref()
+    }
+
+    /// An agent of any instance for a daemon.
+    pub(crate) fn agent_of(&self, daemon: &Name) -> Option<&Agent> {
+        self.agents.get(daemon).or_else(|| self.away.values().find_map(|seat| seat.agents.get(daemon)))
     }
 
     /// How much the conductor remembers, as the length of its description.
     pub(crate) fn conductor_size(&self) -> usize {
-        format!("{:?}", self.conductor).len()
+        format!("{:?} {:?}", self.conductor, self.away).len()
     }
 
     fn number(&mut self) -> u64 {
@@ -188,11 +220,34 @@ impl World {
 
     pub(crate) fn at(&mut self, at_us: u64, happening: Happening) {
         let number = self.number();
-        self.queue.insert((at_us, number), happening);
+        self.queue.insert((at_us, number), (self.seat, happening));
     }
 
     fn latency_us(&mut self) -> u64 {
         self.random.random_range(LATENCY_US)
+    }
+
+    /// Gives the turn to an instance.
+    pub(crate) fn sit(&mut self, seat: usize) {
+        if seat != self.seat {
+            let there = self.away.remove(&seat).unwrap_or_default();
+            let conductor = std::mem::replace(&mut self.conductor, there.conductor);
+            let agents = std::mem::replace(&mut self.agents, there.agents);
+            self.away.insert(self.seat, Seat { conductor, agents });
+            self.seat = seat;
+        }
+    }
+
+    /// All instances that there have been.
+    pub(crate) fn seats(&self) -> Vec<usize> {
+        self.away.keys().copied().chain([self.seat]).collect()
+    }
+
+    /// When a conductor wants to be woken, and whose it is.
+    fn next_wake(&self) -> Option<(u64, usize)> {
+        let others = self.away.iter().map(|(seat, other)| (*seat, &other.conductor));
+        let running = others.chain([(self.seat, &self.conductor)]).filter(|(seat, _)| !self.is_paused(*seat));
+        running.filter_map(|(seat, conductor)| Some((conductor.as_ref()?.next_wake_us()? + BEGIN_US, seat))).min()
     }
 }
 
@@ -206,19 +261,21 @@ impl World {
     pub(crate) fn run_until(&mut self, end_us: u64) {
         loop {
             let by_queue = self.queue.keys().next().map(|(at_us, _)| *at_us);
-            let by_conductor = self.conductor.as_ref().and_then(Conductor::next_wake_us).map(|us| us + BEGIN_US);
+            let by_conductor = self.next_wake();
             let by_network = self.network.next_event_us();
-            let next_us = by_queue.into_iter().chain(by_conductor).chain(by_network).min();
+            let next_us = by_queue.into_iter().chain(by_conductor.map(|(at_us, _)| at_us)).chain(by_network).min();
             let Some(next_us) = next_us.filter(|next_us| *next_us <= end_us) else { break };
             let next_us = next_us.max(self.now_us());
             self.network.run_for(next_us - self.now_us());
             self.history.collected(self.network.samples.drain(..));
             self.count_moment();
             if by_queue.is_some_and(|at_us| at_us <= next_us) {
-                if let Some((_, happening)) = self.queue.pop_first() {
+                if let Some((_, (seat, happening))) = self.queue.pop_first() {
+                    self.sit(seat);
                     self.happen(happening);
                 }
-            } else if by_conductor.is_some_and(|at_us| at_us <= next_us) {
+            } else if let Some((_, seat)) = by_conductor.filter(|(at_us, _)| *at_us <= next_us) {
+                self.sit(seat);
                 self.conduct(Event::Wake);
             }
         }
@@ -234,6 +291,7 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
+        let Some(happening) = self.unless_paused(happening) else { return };
         match happening {
             Happening::AgentConnects { daemon, connection } if self.is_current(&daemon, connection) => {
                 self.agent_connects(&daemon);
@@ -248,9 +306,10 @@ impl World {
             Happening::TakeoverDue { taken } => self.check_takeover(&taken),
             Happening::ReplacementDue { group, hung, hung_us } => self.check_replacement(&group, &hung, hung_us),
             Happening::Fault(fault) => self.suffer(fault),
+            Happening::Council(council) => self.convene(council),
             Happening::Arrival { exchange } => self.arrive(exchange),
             Happening::Answer { exchange, replies, directory } => {
-                if let Some(daemon) = self.awaiting(exchange).filter(|daemon| !self.cut.contains_key(daemon)) {
+                if let Some(daemon) = self.awaiting(exchange).filter(|daemon| !self.is_unreachable(daemon)) {
                     self.exchanges.remove(&exchange);
                     self.agent_hears(&daemon, &replies, directory);
                 }
@@ -287,7 +346,8 @@ impl World {
     pub(crate) fn send(&mut self, daemon: &Name, commands: Vec<Command>, directory: bool, deadline_us: u64) -> u64 {
         let exchange = self.number();
         let process = self.agents.get(daemon).map_or(0, |agent| agent.process);
-        self.exchanges.insert(exchange, Exchange { daemon: daemon.clone(), process, commands, directory });
+        let seat = self.seat;
+        self.exchanges.insert(exchange, Exchange { seat, daemon: daemon.clone(), process, commands, directory });
         let latency_us = self.latency_us();
         self.at(self.now_us() + latency_us, Happening::Arrival { exchange });
         self.at(self.now_us() + deadline_us, Happening::Unanswered { exchange });
@@ -295,6 +355,8 @@ impl World {
     }
 
     fn arrive(&mut self, number: u64) {
+        let Some(seat) = self.exchanges.get(&number).map(|exchange| exchange.seat) else { return };
+        self.sit(seat);
         let Some(exchange) = self.exchanges.get(&number) else { return };
         let daemon = exchange.daemon.clone();
         let host = self.hosts[&daemon].clone();
@@ -306,7 +368,7 @@ impl World {
             }
             return;
         }
-        if self.cut.contains_key(&daemon) {
+        if self.is_unreachable(&daemon) {
             return;
         }
         if self.network.is_hung(&host) {
@@ -335,7 +397,7 @@ impl World {
     fn execute(&mut self, daemon: &Name, command: &Command) -> Reply {
         let refused = self.refusing.get(daemon) == Some(&command.verb);
         if !command.verb.only_asks() {
-            self.history.sent(self.network.now_us, daemon, command, refused);
+            self.history.sent(self.network.now_us, self.seat, daemon, command, refused);
         }
         if refused {
             return Reply::error(REFUSAL, "told to refuse");
@@ -343,6 +405,14 @@ impl World {
         let host = &self.hosts[daemon];
         let reply = self.network.request(host, command);
         reply.unwrap_or_else(|| Reply::error(-1, "a daemon that is down has answered"))
+    }
+
+    /// All connections to a daemon break.
+    fn break_connections(&mut self, daemon: &Name) {
+        for seat in self.seats() {
+            self.sit(seat);
+            self.break_connection(daemon);
+        }
     }
 
     /// The agent's connection breaks, which it notices at once.
@@ -365,6 +435,9 @@ impl World {
         self.stop_maestro();
         self.conductor = Some(Conductor::new(self.settings.clone()));
         self.history.maestro_started(self.network.now_us);
+        if self.board.is_some() {
+            self.conduct(Event::Standing(Standing { part: Part::Suspended, mine: BTreeSet::new() }));
+        }
         self.conduct(Event::Remembered(self.memory.clone()));
         self.conduct(Event::Configured(Arc::clone(&self.cluster)));
     }
@@ -378,7 +451,11 @@ impl World {
         self.cluster = Arc::new(cluster);
         self.history.log(self.network.now_us, || "*** another configuration".to_owned());
         self.history.configured_us = self.network.now_us;
-        self.conduct(Event::Configured(Arc::clone(&self.cluster)));
+        for seat in self.seats() {
+            self.sit(seat);
+            self.conduct(Event::Configured(Arc::clone(&self.cluster)));
+            self.review_standing();
+        }
     }
 
     /// Tells the conductor what has happened and does what it says.
@@ -397,7 +474,7 @@ impl World {
         let owners_before = lost.is_some().then(|| self.owners());
         let Some(conductor) = &mut self.conductor else { return };
         let actions = conductor.handle(event, now);
-        if let (Some(lost), Some(before)) = (lost, owners_before) {
+        if let (Some(lost), Some(before), None) = (lost, owners_before, &self.board) {
             self.expect_takeover(&lost, &before);
         }
         for action in actions {
@@ -432,7 +509,8 @@ impl World {
             }
             Action::Remember(memo) => self.note(memo),
             Action::Report(notice) => self.take_notice(notice),
-            Action::Publish { .. } | Action::PublishPlan { .. } => {}
+            Action::Publish { daemon, report } => self.write(Write::Report(daemon, report)),
+            Action::PublishPlan { group, plan } => self.write(Write::Plan(group, plan)),
         }
     }
 
@@ -465,7 +543,8 @@ impl World {
 impl World {
     /// Whether maestro works with every daemon.
     pub(crate) fn all_connected(&self) -> bool {
-        self.agents.values().all(|agent| agent.session.is_some())
+        let others = self.away.values().flat_map(|seat| seat.agents.values());
+        others.chain(self.agents.values()).all(|agent| agent.session.is_some())
     }
 
     pub(crate) fn is_up(&self, daemon: &Name) -> bool {
@@ -489,7 +568,7 @@ impl World {
         self.network.kill(&self.hosts[daemon]);
         self.held.remove(daemon);
         if !self.cut.contains_key(daemon) {
-            self.break_connection(daemon);
+            self.break_connections(daemon);
         }
     }
 
@@ -531,7 +610,7 @@ impl World {
         self.disturb(daemon, if refuses { "is cut from maestro, which notices" } else { "is cut from maestro" });
         self.cut.insert(daemon.clone(), refuses);
         if refuses {
-            self.break_connection(daemon);
+            self.break_connections(daemon);
         }
     }
 
@@ -577,12 +656,14 @@ impl World {
             self.heal(daemon);
             self.accept(daemon);
         }
-        if self.conductor.is_none() {
+        if self.board.is_some() {
+            self.end_council_faults();
+        } else if self.conductor.is_none() {
             self.start_maestro();
         }
     }
 
-    fn disturb(&mut self, daemon: &Name, what: &str) {
+    pub(crate) fn disturb(&mut self, daemon: &Name, what: &str) {
         self.history.disturbed(self.network.now_us, daemon, what);
     }
 }

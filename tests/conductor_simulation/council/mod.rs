@@ -1,0 +1,7 @@
+//! Worlds with several instances of maestro, which meet at a board as they do in etcd.
+
+pub(crate) mod board;
+pub(crate) mod faults;
+mod member;
+mod scenarios;
+mod seeds;
