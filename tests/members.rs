@@ -4,6 +4,8 @@
 
 #[path = "members/council.rs"]
 mod council;
+#[path = "members/daemons_lost.rs"]
+mod daemons_lost;
 #[path = "members/etcd_lost.rs"]
 mod etcd_lost;
 #[path = "members/identity.rs"]

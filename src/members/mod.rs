@@ -13,5 +13,5 @@ mod role;
 mod share;
 
 pub use identity::{IdentityError, find_self};
-pub use role::{LiveMember, Role, majority, role};
+pub use role::{LiveMember, Role, able, majority, role};
 pub use share::share;

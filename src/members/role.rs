@@ -1,5 +1,6 @@
 //! Whether a member leads, follows or stands still.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::notation::Name;
@@ -54,6 +55,13 @@ pub fn role(members: &[Name], live: &[LiveMember], me: &Name) -> Role {
     }
 }
 
+/// Who of the `live` members gets daemons: who reaches some. Where nobody reaches any, it is not for their network.
+#[must_use]
+pub fn able(live: &BTreeSet<Name>, blind: &BTreeSet<Name>) -> BTreeSet<Name> {
+    let able: BTreeSet<Name> = live.difference(blind).cloned().collect();
+    if able.is_empty() { live.clone() } else { able }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +94,13 @@ mod tests {
         let mut live = live(&members, &[0]);
         live.extend(["node-8:1", "node-9:1"].map(|name| LiveMember { name: name.into(), since_revision: -1 }));
         assert_eq!(role(&members, &live, &members[0]), Role::Suspended);
+    }
+
+    #[test]
+    fn the_blind_get_no_daemons_unless_all_are() {
+        let set = |names: &[&str]| names.iter().map(|name| Name::from(*name)).collect::<BTreeSet<Name>>();
+        assert_eq!(able(&set(&["a", "b"]), &set(&["b", "c"])), set(&["a"]));
+        assert_eq!(able(&set(&["a", "b"]), &set(&["a", "b"])), set(&["a", "b"]));
     }
 
     #[test]

@@ -62,7 +62,12 @@ pub async fn run(
                 ConfigEvent::TroubleOver(text) => info!("{text}"),
             },
             events = next_of(&mut seat) => waiting.extend(events),
-            Some(event) = incoming.recv() => waiting.push_back(event),
+            Some(event) = incoming.recv() => {
+                if let Some(seat) = &mut seat {
+                    seat.note(&event);
+                }
+                waiting.push_back(event);
+            }
             () = clock.sleep_until(conductor.next_wake_us()) => waiting.push_back(Event::Wake),
         }
         if let Some(seat) = &mut seat {
@@ -72,7 +77,7 @@ pub async fn run(
         }
         while let Some(event) = waiting.pop_front() {
             for action in conductor.handle(event, clock.now()) {
-                running.act(action, seat.as_ref());
+                running.act(action, seat.as_mut());
             }
         }
     }
@@ -103,7 +108,7 @@ struct Running {
 }
 
 impl Running {
-    fn act(&mut self, action: Action, seat: Option<&Seat>) {
+    fn act(&mut self, action: Action, seat: Option<&mut Seat>) {
         match action {
             Action::Connect(target) => {
                 let name = target.daemon.clone();
@@ -126,7 +131,7 @@ impl Running {
                     }
                 }
                 if let Some(agent) = self.agents.get(&daemon) {
-                    let warrant = seat.map_or_else(Warrant::unlimited, Seat::warrant);
+                    let warrant = seat.map_or_else(Warrant::unlimited, |seat| seat.warrant());
                     agent.order(session, changes, scope, warrant);
                 }
             }

@@ -81,6 +81,11 @@ impl Council {
         self.maestros[index].as_ref().expect("it runs")
     }
 
+    /// What one is called.
+    pub(crate) fn member(&self, index: usize) -> String {
+        self.ports[index].endpoint()
+    }
+
     pub(crate) async fn until_log(&mut self, index: usize, text: &str) {
         self.maestros[index].as_mut().expect("it runs").until_log(text).await;
     }

@@ -364,6 +364,13 @@ impl Maestro {
         self.process.signal(signal);
     }
 
+    /// Lets it open no more files and connections than so many in all, or as many as before: it keeps what it has.
+    pub(crate) fn limit_files(&self, most: Option<u32>) {
+        let limit = format!("--nofile={}:", most.unwrap_or(1024));
+        let set = Command::new("prlimit").args(["--pid", &self.process.id().to_string(), &limit]).status();
+        assert!(set.is_ok_and(|status| status.success()), "prlimit, of util-linux, has failed");
+    }
+
     /// Whom it has TCP connections to, as the system knows them.
     pub(crate) fn peers(&self) -> BTreeSet<SocketAddrV4> {
         let process = PathBuf::from(format!("/proc/{}", self.process.id()));

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
 
 use super::keeper::{Life, moved};
-use super::{Own, Place, Publication, Topic};
+use super::{Kind, Own, Place, Publication, Topic};
 use crate::notation::Name;
 use crate::store::StoreError;
 use crate::store::document::{self, HEAD, Parts};
@@ -35,6 +35,7 @@ pub(super) struct Follower {
 
 #[derive(Debug, Default)]
 struct Document {
+    kind: Kind,
     member: Option<Name>,
     /// What it is about, as was told last.
     told: Option<Topic>,
@@ -142,9 +143,10 @@ impl Follower {
             let more = page.more();
             for (key, text) in page.take_kvs().into_iter().map(etcd_client::KeyValue::into_key_value) {
                 if let (Ok(key), Ok(text)) = (std::str::from_utf8(&key), String::from_utf8(text))
-                    && let Some(Place::Part { document, member, id }) = self.own.place(key)
+                    && let Some(Place::Part { document, kind, member, id }) = self.own.place(key)
                 {
                     let found = found.entry(document.to_owned()).or_default();
+                    found.kind = kind;
                     found.member = member.map(Name::from);
                     found.parts.insert(id.to_owned(), text);
                 }
@@ -166,6 +168,7 @@ impl Follower {
         for (key, document) in found {
             let known = self.documents.entry(key.clone()).or_default();
             if known.parts != document.parts {
+                known.kind = document.kind;
                 known.member = document.member;
                 known.parts = document.parts;
                 self.untold.insert(key);
@@ -179,15 +182,16 @@ impl Follower {
         for event in change.events() {
             let Some(entry) = event.kv() else { continue };
             let Ok(key) = std::str::from_utf8(entry.key()) else { continue };
-            let (document, member, id) = match self.own.place(key) {
+            let (document, kind, member, id) = match self.own.place(key) {
                 Some(Place::Live(_)) => {
                     self.look.notify_one();
                     continue;
                 }
-                Some(Place::Part { document, member, id }) => (document, member, id),
+                Some(Place::Part { document, kind, member, id }) => (document, kind, member, id),
                 None => continue,
             };
             let known = self.documents.entry(document.to_owned()).or_default();
+            known.kind = kind;
             known.member = member.map(Name::from);
             if event.event_type() == EventType::Put {
                 known.parts.insert(id.to_owned(), String::from_utf8_lossy(entry.value()).into_owned());
@@ -234,8 +238,7 @@ impl Follower {
         }
         // Parts that do not belong together are being written, or their writer has died: the next head tells.
         let (name, value) = document::join(&document.parts)?;
-        let name = Name::from(name);
-        let topic = if member.is_some() { Topic::Daemon(name) } else { Topic::Group(name) };
+        let topic = document.kind.of(Name::from(name));
         document.told = Some(topic.clone());
         Some(Publication::Changed { member, topic, value: Some(value) })
     }

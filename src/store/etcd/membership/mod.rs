@@ -3,6 +3,7 @@
 //! ```text
 //! /maestro/PREFIX/instances/live/HOST:PORT                      who is alive, on the member's lease
 //! /maestro/PREFIX/instances/observed/HOST:PORT/DAEMON/PART      what it says of a daemon, on the same lease
+//! /maestro/PREFIX/instances/itself/HOST:PORT/PART               what it says of itself, on the same lease
 //! /maestro/PREFIX/instances/placed/GROUP/PART                   what the leader has decided for a group
 //! /maestro/PREFIX/instances/writing/HOST:PORT                   orders what it writes, on the same lease
 //! ```
@@ -74,8 +75,42 @@ impl Presence {
 pub enum Topic {
     /// A group, of which the leader publishes what it has decided.
     Group(Name),
+    /// A member, which publishes something of itself.
+    Member(Name),
     /// A daemon, of which its member publishes what it sees.
     Daemon(Name),
+}
+
+impl Topic {
+    fn name(&self) -> &Name {
+        match self {
+            Topic::Group(name) | Topic::Member(name) | Topic::Daemon(name) => name,
+        }
+    }
+
+    /// Whether it is for as long as its member lives.
+    fn is_leased(&self) -> bool {
+        !matches!(self, Topic::Group(_))
+    }
+}
+
+/// What kind of topic a document is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Kind {
+    #[default]
+    Group,
+    Member,
+    Daemon,
+}
+
+impl Kind {
+    fn of(self, name: Name) -> Topic {
+        match self {
+            Kind::Group => Topic::Group(name),
+            Kind::Member => Topic::Member(name),
+            Kind::Daemon => Topic::Daemon(name),
+        }
+    }
 }
 
 /// News of what is published.
@@ -178,8 +213,8 @@ struct Own {
 enum Place<'a> {
     /// A member is alive.
     Live(&'a str),
-    /// A part of a document: what comes before its id, the member whose it is, if any.
-    Part { document: &'a str, member: Option<&'a str>, id: &'a str },
+    /// A part of a document: what comes before its id, and the member whose it is, if any.
+    Part { document: &'a str, kind: Kind, member: Option<&'a str>, id: &'a str },
 }
 
 impl Own {
@@ -201,6 +236,7 @@ impl Own {
         let instances = self.keys.instances();
         match topic {
             Topic::Group(name) => format!("{instances}placed/{}/", name.file_stem()),
+            Topic::Member(name) => format!("{instances}itself/{name}/"),
             Topic::Daemon(name) => format!("{instances}observed/{}/{}/", self.me, name.file_stem()),
         }
     }
@@ -209,13 +245,14 @@ impl Own {
     fn place<'a>(&self, key: &'a str) -> Option<Place<'a>> {
         let rest = key.strip_prefix(&self.keys.instances())?;
         let steps: Vec<&str> = rest.split('/').collect();
-        let (member, id) = match *steps.as_slice() {
+        let (kind, member, id) = match *steps.as_slice() {
             ["live", member] => return Some(Place::Live(member)),
-            ["observed", member, _, id] => (Some(member), id),
-            ["placed", _, id] => (None, id),
+            ["itself", member, id] => (Kind::Member, Some(member), id),
+            ["observed", member, _, id] => (Kind::Daemon, Some(member), id),
+            ["placed", _, id] => (Kind::Group, None, id),
             _ => return None,
         };
-        Some(Place::Part { document: key.strip_suffix(id)?, member, id })
+        Some(Place::Part { document: key.strip_suffix(id)?, kind, member, id })
     }
 }
 
@@ -229,13 +266,16 @@ mod tests {
         let live = own.live_key();
         assert_eq!(live, "/maestro/orion/instances/live/node-1:4411");
         assert_eq!(own.place(&live), Some(Place::Live("node-1:4411")));
-        for (topic, member, document) in [
-            (Topic::Group("agg/1".into()), None, "/maestro/orion/instances/placed/agg%2F1/"),
-            (Topic::Daemon("s-1".into()), Some("node-1:4411"), "/maestro/orion/instances/observed/node-1:4411/s-1/"),
+        let me = Some("node-1:4411");
+        for (topic, kind, member, document) in [
+            (Topic::Group("agg/1".into()), Kind::Group, None, "/maestro/orion/instances/placed/agg%2F1/"),
+            (Topic::Member(own.me.clone()), Kind::Member, me, "/maestro/orion/instances/itself/node-1:4411/"),
+            (Topic::Daemon("s-1".into()), Kind::Daemon, me, "/maestro/orion/instances/observed/node-1:4411/s-1/"),
         ] {
             assert_eq!(own.document(&topic), document);
             let key = format!("{document}head");
-            assert_eq!(own.place(&key), Some(Place::Part { document, member, id: "head" }));
+            assert_eq!(own.place(&key), Some(Place::Part { document, kind, member, id: "head" }));
+            assert_eq!(kind.of(topic.name().clone()), topic);
         }
         for key in
             ["/maestro/orion/instances/live/a/b", "/maestro/orion2/instances/live/a", "/maestro/orion/instances/x"]

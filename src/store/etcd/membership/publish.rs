@@ -13,7 +13,6 @@ use tokio::time::sleep;
 
 use super::keeper::{Life, moved};
 use super::{Own, Topic};
-use crate::notation::Name;
 use crate::store::StoreError;
 use crate::store::document::{self, HEAD, Parts};
 use crate::store::etcd::batch::batches;
@@ -155,11 +154,11 @@ impl Publisher {
                 (Some(parts), _) => parts.clone(),
                 (None, Topic::Group(_)) => self.read(topic).await?,
                 // What we said in an earlier life has gone with its lease.
-                (None, Topic::Daemon(_)) => Parts::new(),
+                (None, _) => Parts::new(),
             };
-            let lease = matches!(topic, Topic::Daemon(_)).then_some(life.lease);
+            let lease = topic.is_leased().then_some(life.lease);
             let wanted = match self.pending.get(topic) {
-                Some(Some(value)) => document::cut(name_of(topic), value.clone()),
+                Some(Some(value)) => document::cut(topic.name(), value.clone()),
                 _ => Parts::new(),
             };
             operations.extend(difference(&self.own.document(topic), &known, &wanted, lease));
@@ -227,12 +226,6 @@ impl Publisher {
             }
         }
         Ok(parts)
-    }
-}
-
-fn name_of(topic: &Topic) -> &Name {
-    match topic {
-        Topic::Group(name) | Topic::Daemon(name) => name,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The place of this instance among several: between what etcd says of them and what the conductor is told.
 
+mod sight;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +12,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use self::sight::Sight;
 use crate::cluster::{Cluster, Relations};
 use crate::conductor::{Event, GroupPlan, Part, Report, Standing};
-use crate::members::{LiveMember, Role, majority, role, share};
+use crate::members::{LiveMember, Role, able, majority, role, share};
 use crate::notation::Name;
 use crate::store::{EtcdStore, Membership, Presence, Publication, StoreError, Topic};
 
@@ -42,6 +45,13 @@ pub struct Seat {
     /// What is published of each daemon, by member, with its place in the order of arrival.
     reports: BTreeMap<Name, BTreeMap<Name, (u64, Report)>>,
     arrivals: u64,
+    /// Of which daemons we have published something in this life.
+    spoken_of: BTreeSet<Name>,
+    sight: Sight,
+    /// Who reaches none of its daemons, we aside.
+    blind: BTreeSet<Name>,
+    /// What the others were told in this life of whether we do.
+    told_blind: bool,
 }
 
 /// What etcd says of us at a moment.
@@ -101,6 +111,10 @@ impl Seat {
             reason: String::new(),
             reports: BTreeMap::new(),
             arrivals: 0,
+            spoken_of: BTreeSet::new(),
+            sight: Sight::default(),
+            blind: BTreeSet::new(),
+            told_blind: false,
         })
     }
 
@@ -123,11 +137,21 @@ impl Seat {
         let publication = tokio::select! {
             Ok(()) = self.presence.changed() => None,
             () = until(valid_until) => None,
+            () = self.sight.succeeded() => {
+                info!("our daemons can be reached again: we take our share of them");
+                self.sight.see_again();
+                None
+            }
             publication = self.membership.next_publication() => publication,
         };
         let mut events = publication.map(|publication| self.take_in(publication)).unwrap_or_default();
         events.extend(self.review());
         events
+    }
+
+    /// Takes note of what an agent has to say, before the conductor is told.
+    pub(super) fn note(&mut self, event: &Event) {
+        self.sight.note(event);
     }
 
     /// There is another configuration, which the conductor knows already.
@@ -158,17 +182,71 @@ impl Seat {
         if view.since_revision != self.since_revision {
             self.stand(Part::Suspended, None, &mut events);
             self.since_revision = view.since_revision;
+            self.spoken_of.clear();
+            self.told_blind = false;
         }
-        let mine = (self.shared_among.as_ref() != Some(&live))
-            .then(|| share(&self.cluster, &self.relations, &self.members, &live, &self.me));
-        self.shared_among = Some(live);
+        let able = self.able(&live);
+        let mine = (self.shared_among.as_ref() != Some(&able)).then(|| self.share_among(&able));
+        self.shared_among = Some(able);
         self.stand(part, mine, &mut events);
+        self.look_out(&live);
         events
     }
 
+    /// Who shares the daemons. Tells the others if we do no more, or do again.
+    fn able(&mut self, live: &BTreeSet<Name>) -> BTreeSet<Name> {
+        let is_blind = self.sight.is_blind(&self.standing.mine);
+        if is_blind != self.told_blind {
+            if is_blind {
+                warn!(
+                    "none of our {} daemons can be reached: they are the other maestro members' until we reach some",
+                    self.standing.mine.len()
+                );
+            }
+            let said = is_blind.then(|| serde_json::json!({ "blind": true }));
+            self.membership.publish(self.since_revision, Topic::Member(self.me.clone()), said);
+            self.told_blind = is_blind;
+        }
+        let mut blind = self.blind.clone();
+        if is_blind {
+            blind.insert(self.me.clone());
+        }
+        able(live, &blind)
+    }
+
+    fn share_among(&self, able: &BTreeSet<Name>) -> BTreeSet<Name> {
+        share(&self.cluster, &self.relations, &self.members, able, &self.me)
+    }
+
+    /// Looks whether the daemons that were ours can be reached again, as long as others have them.
+    fn look_out(&mut self, live: &BTreeSet<Name>) {
+        if !self.told_blind || !self.standing.mine.is_empty() {
+            self.sight.stop_trying();
+        } else if !self.sight.is_trying() {
+            let address = |name: &Name| {
+                let daemon = self.cluster.daemons.get(name)?;
+                let endpoint = daemon.control_endpoint()?;
+                Some((daemon.host_of(endpoint).to_owned(), endpoint.port))
+            };
+            self.sight.try_some(self.share_among(live).iter().filter_map(address).collect());
+        }
+    }
+
     /// Publishes what there is to tell of a daemon.
-    pub(super) fn publish(&self, daemon: Name, report: Option<&Report>) {
+    pub(super) fn publish(&mut self, daemon: Name, report: Option<&Report>) {
+        match report {
+            Some(_) => drop(self.spoken_of.insert(daemon.clone())),
+            None => drop(self.spoken_of.remove(&daemon)),
+        }
         self.membership.publish(self.since_revision, Topic::Daemon(daemon), report.and_then(written));
+    }
+
+    /// Takes back what we have published of a daemon that is somebody else's, who has published something of it: until
+    /// then, it is better than nothing.
+    fn fall_silent_about(&mut self, daemon: &Name) {
+        if self.reports.contains_key(daemon) && self.spoken_of.contains(daemon) {
+            self.publish(daemon.clone(), None);
+        }
     }
 
     /// Publishes what was decided for a group.
@@ -222,10 +300,14 @@ impl Seat {
         }
         self.standing.part = part;
         let before = mine.map(|mine| std::mem::replace(&mut self.standing.mine, mine)).unwrap_or_default();
+        self.sight.have(&self.standing.mine);
         events.push(Event::Standing(self.standing.clone()));
         // What others have published of a daemon meant nothing while it was ours.
-        for daemon in before.difference(&self.standing.mine) {
-            events.push(Event::Reported { daemon: daemon.clone(), report: self.report_of(daemon) });
+        let left: Vec<Name> = before.difference(&self.standing.mine).cloned().collect();
+        for daemon in left {
+            self.fall_silent_about(&daemon);
+            let report = self.report_of(&daemon);
+            events.push(Event::Reported { daemon, report });
         }
     }
 
@@ -240,10 +322,20 @@ impl Seat {
                 let plan = value.and_then(|value| read::<GroupPlan>(value, &format!("the plan for {group}")));
                 return vec![Event::Planned { group, plan }];
             }
+            Publication::Changed { topic: Topic::Member(member), value, .. } => {
+                let is_blind = value.is_some_and(|value| value["blind"] == true);
+                let changed = if is_blind { self.blind.insert(member.clone()) } else { self.blind.remove(&member) };
+                if changed && is_blind {
+                    warn!("maestro member {member} reaches none of its daemons: the others have them meanwhile");
+                } else if changed {
+                    info!("maestro member {member} gets its share of the daemons again");
+                }
+            }
             Publication::Changed { topic: Topic::Daemon(daemon), member, value } => {
                 let report = value.and_then(|value| read::<Report>(value, &format!("what is said of {daemon}")));
-                self.note(daemon.clone(), member, report);
+                self.keep_report(daemon.clone(), member, report);
                 if !self.standing.mine.contains(&daemon) {
+                    self.fall_silent_about(&daemon);
                     let report = self.report_of(&daemon);
                     return vec![Event::Reported { daemon, report }];
                 }
@@ -252,7 +344,7 @@ impl Seat {
         Vec::new()
     }
 
-    fn note(&mut self, daemon: Name, member: Option<Name>, report: Option<Report>) {
+    fn keep_report(&mut self, daemon: Name, member: Option<Name>, report: Option<Report>) {
         let Some(member) = member else { return };
         self.arrivals += 1;
         let told = self.reports.entry(daemon.clone()).or_default();
