@@ -4,6 +4,7 @@
 //! - `inquiry`: what a daemon is asked about itself and how its answers are read, without a socket.
 //! - `members`: the place of this instance among several that share the work.
 //! - `notebook`: what the next maestro has to know, in etcd.
+//! - `status`: the page on which an instance among several tells how it is.
 //! - `source`: where the configuration comes from, etcd or a file.
 
 mod agent;
@@ -11,6 +12,7 @@ pub mod inquiry;
 mod members;
 mod notebook;
 mod source;
+mod status;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,7 +25,7 @@ pub use members::Seat;
 pub use notebook::Notebook;
 pub use source::{ConfigEvent, cluster_name, from_etcd, from_file, read_from_etcd};
 
-use members::Warrant;
+use members::{News, Warrant};
 
 use crate::conductor::{Action, Conductor, Event, Notice, Now, Settings, Severity};
 use crate::notation::Name;
@@ -61,7 +63,14 @@ pub async fn run(
                 ConfigEvent::Trouble(text) => warn!("{text}"),
                 ConfigEvent::TroubleOver(text) => info!("{text}"),
             },
-            events = next_of(&mut seat) => waiting.extend(events),
+            news = next_of(&mut seat) => match news {
+                News::Events(events) => waiting.extend(events),
+                News::Asked(question) => {
+                    let status = seat.as_ref().map(|seat| seat.status(&conductor)).unwrap_or_default();
+                    // Who asked may have gone.
+                    let _ = question.send(status);
+                }
+            },
             Some(event) = incoming.recv() => {
                 if let Some(seat) = &mut seat {
                     seat.note(&event);
@@ -91,8 +100,8 @@ pub async fn run(
     tokio::join!(leave, running.notebook.close());
 }
 
-/// What there is to know of the other instances, as soon as there is; never for one that is alone.
-async fn next_of(seat: &mut Option<Seat>) -> Vec<Event> {
+/// What concerns the other instances, as soon as there is something; never for one that is alone.
+async fn next_of(seat: &mut Option<Seat>) -> News {
     match seat {
         Some(seat) => seat.next().await,
         None => std::future::pending().await,

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use crate::site::{DAEMONS, Maestro, PATIENCE, Site};
 use crate::support::etcd::Etcd;
 use crate::support::proxy::Proxy;
@@ -84,6 +87,15 @@ impl Council {
     /// What one is called.
     pub(crate) fn member(&self, index: usize) -> String {
         self.ports[index].endpoint()
+    }
+
+    /// What one says at its port.
+    pub(crate) async fn status_page(&self, index: usize) -> String {
+        let mut stream = TcpStream::connect(self.member(index)).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.unwrap();
+        page
     }
 
     pub(crate) async fn until_log(&mut self, index: usize, text: &str) {

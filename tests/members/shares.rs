@@ -48,3 +48,25 @@ async fn a_lost_aggregator_is_replaced_and_gets_its_work_back() {
         council.site.until_home().await;
     }
 }
+
+#[tokio::test]
+async fn the_status_page_tells_who_leads_and_who_collects() {
+    let mut council = Council::at_work(&[]).await;
+    let [first, second, third] = [0, 1, 2].map(|index| council.member(index));
+    let page = council.status_page(1).await;
+    let expected = [
+        &format!("maestro {second} is FOLLOWER"),
+        &format!("  {first}  alive, leads\n  {second}  alive, this one\n  {third}  alive\n"),
+        "  4 of 12 are ours, 0 of these cannot be reached",
+        "  agg-[1-3]: agg-1 3, agg-2 3, agg-3 2\n  top: top 3\n",
+    ];
+    for expected in expected {
+        assert!(page.contains(expected), "{expected:?} is not in:\n{page}");
+    }
+    council.kill(0);
+    council.kill(2);
+    council.until_log(1, "=> SUSPENDED").await;
+    let page = council.status_page(1).await;
+    assert!(page.contains("is SUSPENDED\n1 of 3 maestro members alive, 2 are needed; nothing is sent"), "{page}");
+    assert!(page.contains(&format!("  {first}  not alive\n")), "{page}");
+}

@@ -170,3 +170,32 @@ async fn what_changes_during_an_outage_is_told_after_it() {
     writer.publish(since, daemon("a"), Some(json!({ "n": 3 })));
     assert_eq!(next_change(&mut reader).await.2, Some(json!({ "n": 3 })));
 }
+
+#[tokio::test]
+async fn what_is_said_of_thirty_thousand_daemons_comes_and_goes_within_seconds() {
+    const DAEMONS: usize = 30_000;
+    let etcd = Etcd::start().await;
+    let writer = join(&[etcd.endpoint()], 0);
+    let since = life_of(&writer).await;
+    let mut reader = join(&[etcd.endpoint()], 1);
+    all(&mut reader).await;
+    let told = async |reader: &mut Membership, wanted: Option<Value>| {
+        let mut told = std::collections::BTreeSet::new();
+        while told.len() < DAEMONS {
+            let (_, topic, value) = next_change(reader).await;
+            assert_eq!(value, wanted);
+            told.insert(topic);
+        }
+    };
+    let begin = Instant::now();
+    for number in 0..DAEMONS {
+        writer.publish(since, daemon(&format!("sampler-{number}")), Some(json!({ "configured": true })));
+    }
+    told(&mut reader, Some(json!({ "configured": true }))).await;
+    println!("{DAEMONS} daemons told in {:?}", begin.elapsed());
+    assert_eq!(life_of(&writer).await, since, "it lost its place over it");
+    let begin = Instant::now();
+    writer.resign().await;
+    told(&mut reader, None).await;
+    println!("and gone in {:?}", begin.elapsed());
+}

@@ -1,6 +1,7 @@
 //! The place of this instance among several: between what etcd says of them and what the conductor is told.
 
 mod sight;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use self::sight::Sight;
+use super::status::{Question, StatusPage};
 use crate::cluster::{Cluster, Relations};
 use crate::conductor::{Event, GroupPlan, Part, Report, Standing};
 use crate::members::{LiveMember, Role, able, majority, role, share};
@@ -48,10 +50,19 @@ pub struct Seat {
     /// Of which daemons we have published something in this life.
     spoken_of: BTreeSet<Name>,
     sight: Sight,
+    page: StatusPage,
     /// Who reaches none of its daemons, we aside.
     blind: BTreeSet<Name>,
     /// What the others were told in this life of whether we do.
     told_blind: bool,
+}
+
+/// What concerns the other instances.
+pub(super) enum News {
+    /// The conductor has to know.
+    Events(Vec<Event>),
+    /// Somebody wants to know how we are.
+    Asked(Question),
 }
 
 /// What etcd says of us at a moment.
@@ -95,6 +106,7 @@ impl Seat {
         lease: Duration,
     ) -> Result<Seat, StoreError> {
         let membership = store.join(prefix, &me, lease)?;
+        let page = StatusPage::open(me.to_string());
         Ok(Seat {
             presence: membership.presence(),
             membership,
@@ -113,6 +125,7 @@ impl Seat {
             arrivals: 0,
             spoken_of: BTreeSet::new(),
             sight: Sight::default(),
+            page,
             blind: BTreeSet::new(),
             told_blind: false,
         })
@@ -128,8 +141,8 @@ impl Seat {
         Warrant(Some((self.presence.clone(), self.since_revision)))
     }
 
-    /// Waits for what the conductor has to know, if anything.
-    pub(super) async fn next(&mut self) -> Vec<Event> {
+    /// Waits for what the conductor has to know, or for somebody who wants to know how we are.
+    pub(super) async fn next(&mut self) -> News {
         let valid_until = match &*self.presence.borrow_and_update() {
             Presence::Present { valid_until, .. } if self.standing.part.is_member() => Some(*valid_until),
             _ => None,
@@ -142,11 +155,12 @@ impl Seat {
                 self.sight.see_again();
                 None
             }
+            question = self.page.next() => return News::Asked(question),
             publication = self.membership.next_publication() => publication,
         };
         let mut events = publication.map(|publication| self.take_in(publication)).unwrap_or_default();
         events.extend(self.review());
-        events
+        News::Events(events)
     }
 
     /// Takes note of what an agent has to say, before the conductor is told.
@@ -361,40 +375,6 @@ impl Seat {
     fn report_of(&self, daemon: &Name) -> Option<Report> {
         let newest = self.reports.get(daemon)?.values().max_by_key(|(arrival, _)| *arrival)?;
         Some(newest.1.clone())
-    }
-
-    /// Tells the operator what has changed among the members. Scripts look for `state changed A => B`.
-    fn tell(&mut self, view: &View, live: &BTreeSet<Name>) {
-        if view.role == Role::Suspended && view.reason.is_empty() {
-            return;
-        }
-        let before = self.told.map_or_else(|| "STARTING".to_owned(), |role| role.to_string());
-        let (me, alive, all) = (&self.me, live.len(), self.members.len());
-        if view.role == Role::Suspended {
-            if self.told != Some(Role::Suspended) {
-                warn!(
-                    "{me} state changed {before} => SUSPENDED: {}; nothing is sent, every ldmsd stays as it is, until \
-                     this is over",
-                    view.reason
-                );
-            } else if self.reason != view.reason {
-                warn!("still suspended: {}", view.reason);
-            }
-        } else if self.told != Some(view.role) {
-            info!("{me} state changed {before} => {} ({alive} of {all} maestro members alive)", view.role);
-        } else {
-            for gone in self.live.difference(live) {
-                warn!("maestro member {gone} is gone: the others share its daemons ({alive} of {all} alive)");
-            }
-            for new in live.difference(&self.live) {
-                info!("maestro member {new} is there and gets its share of the daemons ({alive} of {all} alive)");
-            }
-        }
-        self.told = Some(view.role);
-        if self.live != *live {
-            self.live.clone_from(live);
-        }
-        self.reason.clone_from(&view.reason);
     }
 }
 

@@ -65,6 +65,11 @@ impl Sight {
         self.is_blind
     }
 
+    /// How many of our daemons cannot be reached.
+    pub(super) fn unreachable(&self, mine: &BTreeSet<Name>) -> usize {
+        self.unreachable.intersection(mine).count()
+    }
+
     /// Tries to reach some of these hosts and ports from now on.
     pub(super) fn try_some(&mut self, targets: Vec<(String, u16)>) {
         let task = tokio::spawn(keep_trying(targets, self.succeeded.clone()));
