@@ -9,7 +9,7 @@ use crate::placement::place_producers;
 /// The daemons that member `me` connects to and configures while those in `live` are alive.
 ///
 /// The aggregators, and apart from them all other daemons, are cut into blocks in counting order, one for each of
-/// `members` in the order of etcd.yaml. The block of a member that is not alive is spread evenly over the others, and
+/// `members` in the order given. The block of a member that is not alive is spread evenly over the others, and
 /// is its own again when it returns.
 #[must_use]
 pub fn share(

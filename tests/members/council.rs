@@ -30,12 +30,15 @@ impl Council {
         for member in &etcd {
             proxies.push(Proxy::to(member.endpoint()).await);
         }
-        let ports = [(); 3].map(|()| FreePort::reserve());
+        let mut ports = [(); 3].map(|()| FreePort::reserve());
+        // The shares go by counting order.
+        ports.sort_by_key(FreePort::number);
         let member = |endpoint: String| {
             let (host, port) = endpoint.split_once(':').expect("host:port");
             format!("  - {{ host: {host}, port: {port} }}\n")
         };
-        let maestros: String = ports.iter().map(|port| member(port.endpoint())).collect();
+        // It does not matter in which order they are listed.
+        let maestros: String = ports.iter().rev().map(|port| member(port.endpoint())).collect();
         for (file, endpoints) in [
             ("etcd.yaml", etcd.iter().map(Etcd::endpoint).collect::<Vec<_>>()),
             ("etcd-by-proxies.yaml", proxies.iter().map(Proxy::endpoint).collect()),

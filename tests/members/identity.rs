@@ -1,6 +1,7 @@
 //! Which member a maestro is.
 
 use crate::site::Site;
+use crate::support::FreePort;
 
 #[tokio::test]
 async fn who_does_not_know_itself_says_what_to_write() {
@@ -43,4 +44,25 @@ async fn a_second_maestro_of_a_name_waits_for_the_end_of_the_first() {
     second.until_log("another maestro is member localhost:4411 (process ").await;
     assert_eq!(first.signal("TERM").await, Some(0));
     second.until_log("state changed SUSPENDED => LEADER").await;
+}
+
+#[tokio::test]
+async fn who_has_another_list_is_told_of() {
+    let site = Site::without_daemons();
+    let etcd = site.start_etcd().await;
+    site.load("cluster.yaml");
+    let endpoint = etcd.endpoint();
+    let (host, port) = endpoint.split_once(':').unwrap();
+    let ports = [(); 3].map(|()| FreePort::reserve());
+    let list = |ports: &[FreePort]| {
+        let members: String =
+            ports.iter().map(|port| format!("{{ host: 127.0.0.1, port: {} }}, ", port.number())).collect();
+        format!("members: [ {{ host: {host}, port: {port} }} ]\nmaestro_members: [ {members} ]\n")
+    };
+    site.write_text("three.yaml", &list(&ports));
+    site.write_text("two.yaml", &list(&ports[..2]));
+    let mut first = site.maestro(&["--cluster", "three.yaml", "--member", &ports[0].endpoint()]);
+    let _second = site.maestro(&["--cluster", "two.yaml", "--member", &ports[1].endpoint()]);
+    let warning = format!("maestro member {} lists other `maestro_members` than our etcd.yaml", ports[1].endpoint());
+    first.until_log(&warning).await;
 }

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
@@ -26,7 +26,7 @@ use crate::store::{EtcdStore, Membership, Presence, Publication, StoreError, Top
 pub struct Seat {
     membership: Membership,
     presence: watch::Receiver<Presence>,
-    /// All members, in the order of etcd.yaml.
+    /// All members, in counting order: all of them have the same, however their etcd.yaml are written.
     members: Vec<Name>,
     me: Name,
     cluster: Arc<Cluster>,
@@ -54,7 +54,9 @@ pub struct Seat {
     /// Who reaches none of its daemons, we aside.
     blind: BTreeSet<Name>,
     /// What the others were told in this life of whether we do.
-    told_blind: bool,
+    told_blind: Option<bool>,
+    /// Who has another list of members than we.
+    differing: BTreeSet<Name>,
 }
 
 /// What concerns the other instances.
@@ -72,6 +74,15 @@ struct View {
     live: Vec<LiveMember>,
     /// Why we are suspended; empty for a reason that passes by itself in a moment.
     reason: String,
+}
+
+/// What a member says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+struct Itself {
+    /// It reaches none of its daemons.
+    blind: bool,
+    /// Its list of members.
+    members: Vec<Name>,
 }
 
 /// The right to send what was decided, for as long as nobody else can have taken over.
@@ -101,10 +112,11 @@ impl Seat {
     pub fn take(
         store: &EtcdStore,
         prefix: &str,
-        members: Vec<Name>,
+        mut members: Vec<Name>,
         me: Name,
         lease: Duration,
     ) -> Result<Seat, StoreError> {
+        members.sort();
         let membership = store.join(prefix, &me, lease)?;
         let page = StatusPage::open(me.to_string());
         Ok(Seat {
@@ -127,7 +139,8 @@ impl Seat {
             sight: Sight::default(),
             page,
             blind: BTreeSet::new(),
-            told_blind: false,
+            told_blind: None,
+            differing: BTreeSet::new(),
         })
     }
 
@@ -197,7 +210,7 @@ impl Seat {
             self.stand(Part::Suspended, None, &mut events);
             self.since_revision = view.since_revision;
             self.spoken_of.clear();
-            self.told_blind = false;
+            self.told_blind = None;
         }
         let able = self.able(&live);
         let mine = (self.shared_among.as_ref() != Some(&able)).then(|| self.share_among(&able));
@@ -210,16 +223,16 @@ impl Seat {
     /// Who shares the daemons. Tells the others if we do no more, or do again.
     fn able(&mut self, live: &BTreeSet<Name>) -> BTreeSet<Name> {
         let is_blind = self.sight.is_blind(&self.standing.mine);
-        if is_blind != self.told_blind {
+        if self.told_blind != Some(is_blind) {
             if is_blind {
                 warn!(
                     "none of our {} daemons can be reached: they are the other maestro members' until we reach some",
                     self.standing.mine.len()
                 );
             }
-            let said = is_blind.then(|| serde_json::json!({ "blind": true }));
-            self.membership.publish(self.since_revision, Topic::Member(self.me.clone()), said);
-            self.told_blind = is_blind;
+            let itself = Itself { blind: is_blind, members: self.members.clone() };
+            self.membership.publish(self.since_revision, Topic::Member(self.me.clone()), written(&itself));
+            self.told_blind = Some(is_blind);
         }
         let mut blind = self.blind.clone();
         if is_blind {
@@ -234,7 +247,7 @@ impl Seat {
 
     /// Looks whether the daemons that were ours can be reached again, as long as others have them.
     fn look_out(&mut self, live: &BTreeSet<Name>) {
-        if !self.told_blind || !self.standing.mine.is_empty() {
+        if self.told_blind != Some(true) || !self.standing.mine.is_empty() {
             self.sight.stop_trying();
         } else if !self.sight.is_trying() {
             let address = |name: &Name| {
@@ -337,13 +350,8 @@ impl Seat {
                 return vec![Event::Planned { group, plan }];
             }
             Publication::Changed { topic: Topic::Member(member), value, .. } => {
-                let is_blind = value.is_some_and(|value| value["blind"] == true);
-                let changed = if is_blind { self.blind.insert(member.clone()) } else { self.blind.remove(&member) };
-                if changed && is_blind {
-                    warn!("maestro member {member} reaches none of its daemons: the others have them meanwhile");
-                } else if changed {
-                    info!("maestro member {member} gets its share of the daemons again");
-                }
+                let itself = value.and_then(|value| read::<Itself>(value, &format!("what {member} says of itself")));
+                self.meet(member, itself);
             }
             Publication::Changed { topic: Topic::Daemon(daemon), member, value } => {
                 let report = value.and_then(|value| read::<Report>(value, &format!("what is said of {daemon}")));
@@ -356,6 +364,27 @@ impl Seat {
             }
         }
         Vec::new()
+    }
+
+    /// Takes note of what another member says of itself, or that it is gone.
+    fn meet(&mut self, member: Name, itself: Option<Itself>) {
+        let itself = itself.unwrap_or_else(|| Itself { blind: false, members: self.members.clone() });
+        let changed = if itself.blind { self.blind.insert(member.clone()) } else { self.blind.remove(&member) };
+        if changed && itself.blind {
+            warn!("maestro member {member} reaches none of its daemons: the others have them meanwhile");
+        } else if changed {
+            info!("maestro member {member} gets its share of the daemons again");
+        }
+        if itself.members == self.members {
+            self.differing.remove(&member);
+        } else if self.differing.insert(member.clone()) {
+            let theirs: Vec<&str> = itself.members.iter().map(Name::as_str).collect();
+            warn!(
+                "maestro member {member} lists other `maestro_members` than our etcd.yaml ({}): make both the same, or some \
+                 daemons have two maestros or none",
+                theirs.join(", ")
+            );
+        }
     }
 
     fn keep_report(&mut self, daemon: Name, member: Option<Name>, report: Option<Report>) {
