@@ -18,6 +18,7 @@ pub(crate) struct Council {
     pub(crate) etcd: [Etcd; 3],
     pub(crate) proxies: Vec<Proxy>,
     ports: [FreePort; 3],
+    lease: &'static str,
 }
 
 impl Council {
@@ -47,12 +48,18 @@ impl Council {
             site.write_text(file, &format!("members:\n{members}maestro_members:\n{maestros}"));
         }
         site.load("cluster.yaml");
-        Council { maestros: [None, None, None], site, etcd, proxies, ports }
+        Council { maestros: [None, None, None], site, etcd, proxies, ports, lease: "3s" }
     }
 
     /// All at work, the first of them leading, and the site as configured.
     pub(crate) async fn at_work(yaml: &[(&str, &str)]) -> Council {
+        Council::at_work_with_lease(yaml, "3s").await
+    }
+
+    /// The same, with another lease.
+    pub(crate) async fn at_work_with_lease(yaml: &[(&str, &str)], lease: &'static str) -> Council {
         let mut council = Council::without_maestros(yaml).await;
+        council.lease = lease;
         council.start(0);
         council.until_log(0, "state changed STARTING => SUSPENDED: 1 of 3 maestro members alive, 2 are needed").await;
         council.start(1);
@@ -69,7 +76,8 @@ impl Council {
     pub(crate) fn start(&mut self, index: usize) {
         let member = self.ports[index].endpoint();
         let etcd_yaml = if index == 0 { "etcd-by-proxies.yaml" } else { "etcd.yaml" };
-        let arguments = ["--cluster", etcd_yaml, "--member", &member, "--log-level", "debug"];
+        let arguments =
+            ["--cluster", etcd_yaml, "--member", &member, "--member-lease", self.lease, "--log-level", "debug"];
         self.maestros[index] = Some(self.site.maestro(&arguments));
     }
 

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 use crate::council::Council;
 
 /// Slow enough that no sample is late on a busy machine.
-const SLOW: [(&str, &str); 2] = [
-    ("mode: pull, interval: 200ms", "mode: pull, interval: 1s, offset: 400ms"),
-    ("name: meminfo, interval: 200ms", "name: meminfo, interval: 1s"),
+const SLOW: [(&str, &str); 3] = [
+    ("mode: pull, interval: 200ms", "mode: pull, interval: 2s, offset: 1s"),
+    ("name: meminfo, interval: 200ms", "name: meminfo, interval: 2s"),
+    ("name: loadavg, interval: 1s", "name: loadavg, interval: 2s"),
 ];
 
 /// What is asked for, and what a busy machine may take longer.
@@ -27,7 +28,7 @@ async fn a_leader_that_dies_is_replaced_and_nobody_notices() {
     council.until_shared(&[1, 2]).await;
     council.site.until_samples(32).await;
     for (sampler, fate) in council.site.fates_since(before) {
-        assert!(fate.samples > 3 && fate.missed == 0 && fate.collectors.len() == 1, "{sampler}: {fate:?}");
+        assert!(fate.samples > 2 && fate.missed == 0 && fate.collectors.len() == 1, "{sampler}: {fate:?}");
     }
     council.until_at_rest().await;
     assert_eq!(council.site.change_counters().await, counters);
