@@ -3,16 +3,19 @@
 #
 #   examples/quickstart.sh            # the show; stops all that it has started
 #   examples/quickstart.sh --keep     # the same, and leaves the cluster running to play with
+#   examples/quickstart.sh --sets     # balanced by metric sets: one sampler weighs as much as all others together
 #
 # Installs what is missing (on Debian, with apt-get), builds maestro, and writes nothing else outside a temporary directory.
 set -euo pipefail
 
-keep=false
-case "$*" in
-    '') ;;
-    --keep) keep=true ;;
-    *) echo "usage: $0 [--keep]" >&2; exit 2 ;;
-esac
+keep=false balanced_by=producers all_sets=16
+for argument; do
+    case "$argument" in
+        --keep) keep=true ;;
+        --sets) balanced_by=sets all_sets=20 ;;
+        *) echo "usage: $0 [--keep] [--sets]" >&2; exit 2 ;;
+    esac
+done
 
 project="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$project"
@@ -50,6 +53,14 @@ dir="$(mktemp -d "${TMPDIR:-/tmp}/maestro-quickstart.XXXXXX")"
 cd "$dir"
 PATH="$built:$built/examples:$PATH"
 cp "$project/config/orion.yaml" .
+if [ $balanced_by = sets ]; then
+    # Four more sets on one sampler, of some kilobytes a second.
+    sed -i -e '/^samplers:/a\  - { daemons: orion-1, plugins: [ net-1, net-2, net-3, net-4 ] }' orion.yaml
+    for number in 1 2 3 4; do
+        plugin="  net-$number: { name: procnetdev2, interval: 1s, offset: 0s, config: [ { schema: net } ] }"
+        sed -i -e "/^plugins:/a\\$plugin" orion.yaml
+    done
+fi
 
 # Ends what was started here: the processes with their pids in `pids` that still work in this directory.
 cat >stop <<'STOP'
@@ -119,19 +130,39 @@ time_since() { printf '%d.%03d s' $((($(now_ms) - $1) / 1000)) $((($(now_ms) - $
 status() { ldmsd_sim status --dir sim; }
 show_aggregators() { status | sed '/^samplers/,$d'; }
 
-# Whether both levels of aggregators have all 16 metric sets, ready to be updated.
+# Whether both levels of aggregators have all metric sets, ready to be updated.
 all_is_ready() {
-    status | awk '/^level/ { level = $2 } $2 == "up" { sets[level] += $6 } END { exit !(sets[1] == 16 && sets[2] == 16) }'
+    status | awk -v all="$all_sets" '/^level/ { level = $2 } $2 == "up" { sets[level] += $6 }
+        END { exit !(sets[1] == all && sets[2] == all) }'
 }
 # Whether both levels have also collected a sample of each.
 all_is_collected() {
     all_is_ready &&
-        status | awk '/^level/ { level = $2 } $2 == "up" { got[level] += $7 } END { exit !(got[1] >= 16 && got[2] >= 16) }'
+        status | awk -v all="$all_sets" '/^level/ { level = $2 } $2 == "up" { got[level] += $7 }
+            END { exit !(got[1] >= all && got[2] >= all) }'
+}
+
+# What each aggregator carries, as maestro said last, in bars.
+show_loads() {
+    [ $balanced_by = sets ] || return 0
+    sed -n 's/.*is balanced by metric sets: //p' maestro.log | tail -n 1 | sed 's/, /\n/g' | awk '{
+        bytes = $2 * ($3 == "kB/s" ? 1000 : 1)
+        bar = ""
+        for (i = 0; i < bytes / 250; i++) bar = bar "█"
+        printf "  %-12s %5s %-4s %s\n", $1, $2, $3, bar
+    }'
 }
 
 # Who collects whom, and nothing that changes all the time.
 placement() { status | awk '/ of / { print $1, $NF }'; }
-work_is_home() { [ "$(placement)" = "$placement_before" ] && all_is_ready; }
+work_is_home() {
+    if [ $balanced_by = sets ]; then
+        # Whose sets come back is a matter of weight, not of a home.
+        [ "$(tail -n +$((log_seen + 1)) maestro.log | grep -c 'is balanced by metric sets')" -gt 0 ] && all_is_ready
+    else
+        [ "$(placement)" = "$placement_before" ] && all_is_ready
+    fi
+}
 
 # What has become of the samples since the time $1, on the first level of aggregators. The youngest do not count: they
 # may be on their way.
@@ -162,13 +193,14 @@ run maestro_ctrl --cluster etcd.yaml --ldms_config orion.yaml
 
 heading "Start maestro: it configures the ldmsds and shares out the work"
 began=$(now_ms)
-show_command maestro --cluster etcd.yaml
-start maestro maestro --cluster etcd.yaml
+show_command maestro --cluster etcd.yaml --rebalance $balanced_by
+start maestro maestro --cluster etcd.yaml --rebalance $balanced_by
 wait_until "everything is collected" all_is_collected
 took=$(time_since "$began")
 show_log
 status
-say "$bold=> All 16 metric sets were collected on both levels $took after the start.$plain"
+show_loads
+say "$bold=> All $all_sets metric sets were collected on both levels $took after the start.$plain"
 placement_before=$(placement)
 
 heading "Kill an aggregator"
@@ -181,6 +213,7 @@ took=$(time_since "$began")
 wait_until "the first updates after the takeover" have_passed "$from" 10
 show_log
 show_aggregators
+show_loads
 say "$bold=> The others had all metric sets ready $took after the kill.$plain The updates before and after it:"
 updates_since "$from"
 
@@ -192,6 +225,7 @@ took=$(time_since "$began")
 wait_until "the first updates after the return" have_passed "$from" 14
 show_log
 show_aggregators
+show_loads
 say "$bold=> Everything was in its place $took after the start.$plain The updates meanwhile, in short:"
 summary_since "$from"
 

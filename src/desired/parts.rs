@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_the_yaml_matches_is_kept_by_instance_and_by_schema() {
-        let fast = updater("updtr_0", &[("mem$", MatchField::Instance)]);
+        let fast = updater("updtr_0", &[("^n[13]/mem$", MatchField::Instance)]);
         let slow = updater("updtr_1", &[("^(net|cpu)$", MatchField::Schema)]);
         let wanted = parts(Some(sets(&["n3/mem"]))).updaters(&[fast, slow]);
         assert_eq!(names(&wanted[0]), ["n1/mem", "n3/mem"]);

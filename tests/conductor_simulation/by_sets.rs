@@ -8,7 +8,6 @@ use maestro::conductor::{Notice, Rebalance};
 use maestro::desired::BoostConfig;
 use maestro::ldmsd::{Attribute, Command, Verb};
 use maestro::notation::Name;
-use maestro::placement::Ownership;
 use maestro::placement::sets::Weight;
 
 use super::agent::PROBE_DEADLINE_US;
@@ -253,17 +252,17 @@ fn a_new_maestro_reads_back_who_has_which_sets() {
 
 #[test]
 fn a_set_that_appears_is_collected_within_a_probe_interval() {
-    let mut world = calm(1, uneven());
-    let split = split_producers(&world).pop_first().unwrap();
-    let sampler = name(split.trim_end_matches("-ep"));
-    for (verb, words) in [
-        (Verb::Load, vec![(Attribute::Name, "more"), (Attribute::Plugin, "procnetdev2")]),
-        (Verb::Config, vec![(Attribute::Name, "more"), (Attribute::String, "producer=x instance=another/set")]),
-        (Verb::Start, vec![(Attribute::Name, "more"), (Attribute::Interval, "1000000")]),
-    ] {
-        let command = words.iter().fold(Command::new(verb), |command, (key, word)| command.with(*key, word));
-        world.meddle(&sampler, &command);
+    for seed in 0..3 {
+        let mut world = calm(seed, uneven());
+        // Samplers are probed every ten seconds, and not now.
+        world.run_for((2 + seed) * SECOND_US);
+        a_set_appears(world);
     }
+}
+
+fn a_set_appears(mut world: World) {
+    let split = split_producers(&world).pop_first().unwrap();
+    publish(&mut world, split.trim_end_matches("-ep"), "more", "another/set");
     // A probe, the sampler's answer, and what a daemon takes for its first update.
     world.run_for(2 * SECOND_US);
     let group = world.cluster.groups[&name("l1-agg-[1-3]")].clone();
@@ -279,10 +278,60 @@ fn a_set_that_appears_is_collected_within_a_probe_interval() {
 }
 
 #[test]
-fn sets_of_the_same_name_have_an_owner_each() {
+fn a_producer_that_became_too_heavy_for_one_is_split_for_the_price_of_a_moment() {
     let mut world = calm(1, fixture("sets-current"));
-    let owners = world.owners();
-    assert!(owners.values().any(|owner| matches!(owner, Ownership::Whole(_))));
-    world.run_for(SECOND_US);
+    let begin_us = world.now_us();
+    for number in 1..=4 {
+        publish(&mut world, "sampler-1", &format!("more-{number}"), &format!("sampler-1/more-{number}"));
+    }
+    world.run_for(60 * SECOND_US);
     assert_eq!(world.faults_of_state(), [""; 0]);
+    assert_eq!(world.history.violations, [""; 0]);
+    assert_eq!(split_producers(&world), [name("node-1-10002")].into());
+    let stops = world.history.commands_since(begin_us).filter(|sent| {
+        sent.command.verb == Verb::PrdcrStop && sent.command.get(Attribute::Name) == Some("node-1-10002")
+    });
+    assert_eq!(stops.count(), 1, "who keeps a part lets the producer go once");
+    // Apart from that moment.
+    assert_eq!(world.lost_samples(begin_us), [""; 0]);
+}
+
+/// A daemon holds a name once: of two sets of one name an aggregator collects the one that it looked up first, and both
+/// are collected where they have different owners.
+#[test]
+fn sets_of_the_same_name_have_an_owner_each_and_disturb_nobody() {
+    let mut world = calm(1, fixture("sets-current"));
+    for sampler in ["sampler-1", "sampler-2", "sampler-3", "sampler-4"] {
+        publish(&mut world, sampler, "more", "shared/set");
+    }
+    world.run_for(60 * SECOND_US);
+    let group = world.cluster.groups[&name("l1-agg-[1-3]")].clone();
+    let sets = world.sets_below(&group);
+    let shared: Vec<_> = sets.iter().filter(|((_, set), _)| set == "shared/set").collect();
+    assert_eq!(shared.len(), 4);
+    let owners = world.owners();
+    let owner_of = |producer: &Name| owners[&(name("l1-agg-[1-3]"), producer.clone())].owner_of("shared/set").cloned();
+    let wanted: BTreeSet<Option<Name>> = shared.iter().map(|((producer, _), _)| owner_of(producer)).collect();
+    assert!(!wanted.contains(&None));
+    let collecting: BTreeSet<Option<Name>> =
+        shared.iter().flat_map(|(_, found)| &found.ready_on).map(|aggregator| Some(aggregator.clone())).collect();
+    assert_eq!(collecting, wanted);
+    let begin_us = world.now_us();
+    world.run_for(90 * SECOND_US);
+    for aggregator in ["l1-agg-1", "l1-agg-2", "l1-agg-3"] {
+        assert_eq!(world.verbs_sent(&name(aggregator), begin_us), BTreeSet::new());
+    }
+}
+
+/// Somebody makes a sampler publish one more set.
+fn publish(world: &mut World, sampler: &str, plugin: &str, set: &str) {
+    let options = format!("producer={sampler} instance={set}");
+    for (verb, words) in [
+        (Verb::Load, [(Attribute::Name, plugin), (Attribute::Plugin, "procnetdev2")]),
+        (Verb::Config, [(Attribute::Name, plugin), (Attribute::String, options.as_str())]),
+        (Verb::Start, [(Attribute::Name, plugin), (Attribute::Interval, "1000000")]),
+    ] {
+        let command = words.iter().fold(Command::new(verb), |command, (key, word)| command.with(*key, word));
+        world.meddle(&name(sampler), &command);
+    }
 }

@@ -1,9 +1,11 @@
 //! From daemons without configuration to a cluster at rest.
 
+use std::collections::BTreeMap;
+
 use maestro::ldmsd::Verb;
 use maestro::ldmsd::status::{StoragePolicyState, StoragePolicyStatus};
 
-use crate::site::Site;
+use crate::site::{Report, Site};
 
 #[tokio::test]
 async fn an_empty_cluster_is_configured_and_then_left_alone() {
@@ -49,6 +51,27 @@ async fn a_producer_that_somebody_stops_is_started_again() {
     site.stop_producer("agg-2", "sampler-5-ep").await;
     site.until("sampler-5 is not collected", |reports| reports["agg-2"].collects.len() == 2).await;
     site.until_home().await;
+}
+
+#[tokio::test]
+async fn metric_sets_are_balanced_where_that_is_wanted() {
+    let site = Site::start().await;
+    let mut maestro = site.maestro(&["--ldms_config", "cluster.yaml", "--rebalance", "sets"]);
+    maestro.until_log("is balanced by metric sets: agg-1 ").await;
+    let ready = |reports: &BTreeMap<String, Report>, names: &[&str]| -> Vec<usize> {
+        names.iter().map(|name| reports[*name].ready_sets).collect()
+    };
+    let all = ["agg-1", "agg-2", "agg-3"];
+    site.until("all sets are collected", |reports| ready(reports, &all).iter().sum::<usize>() == 16).await;
+    site.order("kill", &["agg-3"]);
+    site.until("two collect all sets", |reports| ready(reports, &all[..2]).iter().sum::<usize>() == 16).await;
+    site.order("start", &["agg-3"]);
+    site.until("it has got sets back, and nobody has one twice", |reports| {
+        let ready = ready(reports, &all);
+        ready.iter().sum::<usize>() == 16 && ready.iter().all(|sets| *sets >= 3)
+    })
+    .await;
+    assert!(!maestro.log().contains("refuses"), "{}", maestro.log());
 }
 
 #[tokio::test]
