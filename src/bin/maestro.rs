@@ -142,9 +142,6 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    if arguments.rebalance == Rebalance::Sets && arguments.standby {
-        bail!("--standby is for --rebalance producers");
-    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
