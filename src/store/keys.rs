@@ -85,7 +85,7 @@ impl ClusterKeys {
             Some((name, part)) => (name, Some(part.parse().ok()?)),
             None => (rest, None),
         };
-        let entry = StateKey { kind, name: unescape(name), part };
+        let entry = StateKey { kind, name: unescape(name).into_owned(), part };
         (self.state_entry(&entry).as_bytes() == key).then_some(entry)
     }
 

@@ -3,6 +3,7 @@
 //! The steps of a path are joined by `/`. A `/` within a step is written `%2F`, and so a `%` is written `%25`.
 //! Lists are branches with the steps `000000`, `000001`, ….
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Keys and values. Keys are relative to the prefix of the cluster, without a leading slash.
@@ -34,26 +35,48 @@ pub(crate) enum Node {
 /// Takes the paths of the keys apart.
 pub(crate) fn unflatten(tree: &Tree) -> Result<Node, TreeError> {
     let mut root = BTreeMap::new();
-    for (key, value) in tree {
+    let mut entries = tree.iter().peekable();
+    while let Some((key, value)) = entries.next() {
         if key.matches('/').count() >= MAX_DEPTH {
             return Err(TreeError::TooDeep(key.chars().take(200).collect()));
         }
-        let mut steps: Vec<String> = key.split('/').map(unescape).collect();
-        // A split has at least one piece.
-        let last = steps.pop().unwrap_or_default();
-        let mut branch = &mut root;
-        for step in steps {
-            match branch.entry(step).or_insert_with(|| Node::Branch(BTreeMap::new())) {
-                Node::Branch(below) => branch = below,
-                Node::Leaf(_) => return Err(TreeError::ValueAndBranch(key.clone())),
-            }
-        }
-        // Two keys can be the same path where one of them is not escaped as we do.
-        if branch.insert(last, Node::Leaf(value.clone())).is_some() {
-            return Err(TreeError::ValueAndBranch(key.clone()));
+        let path = path_of(key);
+        let branch = branch_at(&mut root, path).ok_or_else(|| TreeError::ValueAndBranch(key.clone()))?;
+        insert(branch, key, value)?;
+        // The way to most keys is that of the one before.
+        while let Some((key, value)) = entries.next_if(|(next, _)| path_of(next) == path) {
+            insert(branch, key, value)?;
         }
     }
     Ok(Node::Branch(root))
+}
+
+/// All steps of a key but the last; `None` where there is but one.
+fn path_of(key: &str) -> Option<&str> {
+    key.rsplit_once('/').map(|(path, _)| path)
+}
+
+/// The branch to which a path leads; `None` where a value is in the way.
+fn branch_at<'n>(root: &'n mut BTreeMap<String, Node>, path: Option<&str>) -> Option<&'n mut BTreeMap<String, Node>> {
+    path.into_iter().flat_map(|path| path.split('/')).map(unescape).try_fold(root, |branch, step| {
+        if !branch.contains_key(&*step) {
+            branch.insert(step.clone().into_owned(), Node::Branch(BTreeMap::new()));
+        }
+        match branch.get_mut(&*step) {
+            Some(Node::Branch(below)) => Some(below),
+            _ => None,
+        }
+    })
+}
+
+/// Puts the value of a key into the branch that its path leads to.
+fn insert(branch: &mut BTreeMap<String, Node>, key: &str, value: &str) -> Result<(), TreeError> {
+    let last = key.rsplit_once('/').map_or(key, |(_, last)| last);
+    // Two keys can be the same path where one of them is not escaped as we do.
+    match branch.insert(unescape(last).into_owned(), Node::Leaf(value.to_owned())) {
+        None => Ok(()),
+        Some(_) => Err(TreeError::ValueAndBranch(key.to_owned())),
+    }
 }
 
 /// A place in a tree that is being written.
@@ -115,8 +138,8 @@ pub(super) fn escape(step: &str) -> String {
 }
 
 /// The step that was written so. Other sequences with `%` are left alone: the Python maestro does not escape.
-pub(super) fn unescape(step: &str) -> String {
-    step.replace("%2F", "/").replace("%25", "%")
+pub(super) fn unescape(step: &str) -> Cow<'_, str> {
+    if step.contains('%') { step.replace("%2F", "/").replace("%25", "%").into() } else { step.into() }
 }
 
 #[cfg(test)]

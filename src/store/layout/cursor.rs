@@ -21,12 +21,24 @@ impl<'t> Cursor<'t> {
 
     /// The place one step below.
     pub(super) fn at(&self, step: &str) -> Cursor<'t> {
-        let node = match self.node {
-            Some(Node::Branch(below)) => below.get(step),
-            _ => None,
-        };
+        let node = self.node_at(step);
         let key = if self.key.is_empty() { step.to_owned() } else { format!("{}/{step}", self.key) };
         Cursor { key, node }
+    }
+
+    fn node_at(&self, step: &str) -> Option<&'t Node> {
+        match self.node {
+            Some(Node::Branch(below)) => below.get(step),
+            _ => None,
+        }
+    }
+
+    /// The value one step below, without the key that only messages need.
+    fn leaf_at(&self, step: &str) -> Option<&'t str> {
+        match self.node_at(step) {
+            Some(Node::Leaf(value)) => Some(value),
+            _ => None,
+        }
     }
 
     /// The places below with their steps, in the order of the steps.
@@ -56,7 +68,7 @@ impl<'t> Cursor<'t> {
     }
 
     pub(super) fn text(&self, step: &str) -> Option<String> {
-        self.at(step).leaf().map(str::to_owned)
+        self.leaf_at(step).map(str::to_owned)
     }
 
     pub(super) fn required(&self, step: &str) -> Result<String, LayoutError> {
@@ -69,7 +81,7 @@ impl<'t> Cursor<'t> {
 
     pub(super) fn permission(&self, step: &str) -> Result<Option<Permission>, LayoutError> {
         // The Python maestro writes `None` in some places.
-        if self.at(step).leaf() == Some("None") {
+        if self.leaf_at(step) == Some("None") {
             return Ok(None);
         }
         self.parse(step, |text| Permission::parse(text).map_err(|error| error.to_string()))
@@ -107,7 +119,6 @@ impl<'t> Cursor<'t> {
     }
 
     fn parse<T>(&self, step: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, LayoutError> {
-        let place = self.at(step);
-        place.leaf().map(parse).transpose().map_err(|message| place.invalid(message))
+        self.leaf_at(step).map(parse).transpose().map_err(|message| self.at(step).invalid(message))
     }
 }
