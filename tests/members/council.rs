@@ -48,12 +48,13 @@ impl Council {
             site.write_text(file, &format!("members:\n{members}maestro_members:\n{maestros}"));
         }
         site.load("cluster.yaml");
-        Council { maestros: [None, None, None], site, etcd, proxies, ports, lease: "3s" }
+        Council { maestros: [None, None, None], site, etcd, proxies, ports, lease: "10s" }
     }
 
     /// All at work, the first of them leading, and the site as configured.
     pub(crate) async fn at_work(yaml: &[(&str, &str)]) -> Council {
-        Council::at_work_with_lease(yaml, "3s").await
+        // Longer than the default: on a busy machine nobody is to lose its place by being slow.
+        Council::at_work_with_lease(yaml, "10s").await
     }
 
     /// The same, with another lease.

@@ -18,7 +18,7 @@ const SLACK: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn a_leader_that_dies_is_replaced_and_nobody_notices() {
-    let mut council = Council::at_work(&SLOW).await;
+    let mut council = Council::at_work_with_lease(&SLOW, "3s").await;
     council.site.until_samples(16).await;
     let (before, counters) = (SystemTime::now(), council.site.change_counters().await);
     council.kill(0);
