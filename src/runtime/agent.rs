@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::bail;
 use rand::RngExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::inquiry::{self, Fingerprint, Inquiry};
 use super::members::Warrant;
@@ -48,6 +48,11 @@ const NOT_IMPLEMENTED: i32 = 38;
 
 /// Connections are numbered over all agents, so that an order for a former one is recognised.
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
+
+/// Samplers that are looked at after a change at the same time, and how long one waits for its turn: where thousands
+/// change at once, the changes go out before anybody asks what has become of them.
+static TURNS_TO_LOOK: Semaphore = Semaphore::const_new(64);
+const LONGEST_WAIT_TO_LOOK: Duration = Duration::from_millis(500);
 
 /// A running agent; dropping it ends the agent and closes its connection.
 pub(super) struct Handle {
@@ -262,6 +267,14 @@ impl Agent {
         let outcomes = order.changes.iter().zip(impossible);
         let outcomes = outcomes.map(|(change, refused)| refused.unwrap_or_else(|| outcome(change, &mut answers)));
         let outcomes = outcomes.collect();
+        let turn = async {
+            if self.sections().aggregates {
+                return None;
+            }
+            // A daemon that hangs in its turn delays nobody for long.
+            timeout(LONGEST_WAIT_TO_LOOK, TURNS_TO_LOOK.acquire()).await.ok()?.ok()
+        };
+        let _turn = turn.await;
         let (observed, fingerprint) = self.observe(client, &order.scope, deadline).await?;
         Ok((outcomes, observed, fingerprint))
     }
