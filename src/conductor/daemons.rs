@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::attempts::Attempt;
 use super::council::Hearing;
 use super::doubt::Doubts;
 use super::event::{Action, DownReason, Observed, Outcome, Sections, Target};
@@ -13,8 +14,8 @@ use super::report::Report;
 use super::standing::Part;
 use super::{Conductor, Now, Timer, late_services};
 use crate::cluster::{Cluster, Relations};
-use crate::desired::{Change, DaemonRecord, Ledger, Retired, Step, Subject, advertisers_to_all, retire, tombstone};
-use crate::ldmsd::{Numbering, Observation, Verb};
+use crate::desired::{Change, DaemonRecord, Ledger, Retired, Subject, advertisers_to_all, retire};
+use crate::ldmsd::{Numbering, Observation};
 use crate::notation::Name;
 
 /// Losses that are remembered, and for how long: a daemon that flaps waits longer for its work. A few
@@ -97,16 +98,6 @@ pub(super) enum Health {
     Unknown,
     Up,
     Down,
-}
-
-/// The last try of a change, so that neither a refusal nor a change without effect is repeated at once.
-#[derive(Debug, Clone)]
-pub(super) struct Attempt {
-    pub(super) steps: Vec<Step>,
-    /// The code of a refusal that the operator knows of.
-    pub(super) told: Option<i32>,
-    pub(super) next_try_us: u64,
-    pub(super) delay_us: u64,
 }
 
 impl DaemonState {
@@ -550,56 +541,5 @@ impl Conductor {
         self.heard.insert(name.clone());
         self.dirty_daemons.insert(name.clone());
         self.dirty_groups.extend(self.relations.group_of(name).cloned());
-    }
-}
-
-impl DaemonState {
-    /// The first delay after a refusal that passes by itself (EBUSY), and after any other.
-    const BUSY_DELAY_US: u64 = 100_000;
-    const REFUSED_DELAY_US: u64 = 1_000_000;
-    const LONGEST_DELAY_US: u64 = 60_000_000;
-
-    /// Remembers how a change went; gives what the operator has not been told yet.
-    fn note(&mut self, name: &Name, change: Change, outcome: Outcome, now: Now) -> Option<Notice> {
-        let before = self.attempts.remove(&change.subject);
-        let same_again = before.as_ref().filter(|attempt| attempt.steps == change.steps);
-        let first_delay_us = match &outcome {
-            Outcome::Refused { code: 16, .. } => Self::BUSY_DELAY_US,
-            _ => Self::REFUSED_DELAY_US,
-        };
-        let delay_us =
-            same_again.map_or(first_delay_us, |attempt| attempt.delay_us.saturating_mul(2).min(Self::LONGEST_DELAY_US));
-        let told = before.and_then(|attempt| attempt.told);
-        let mut attempt = Attempt { steps: change.steps, told, next_try_us: now.mono_us + delay_us, delay_us };
-        if let (Outcome::Refused { step, code: 16, .. }, Subject::Producer(producer)) = (&outcome, &change.subject)
-            && attempt.steps.get(*step).is_some_and(|refused| refused.command.verb == Verb::PrdcrDel)
-            && delay_us >= 8 * Self::BUSY_DELAY_US
-        {
-            self.ledger.enter(tombstone(producer));
-        }
-        let notice = match outcome {
-            Outcome::Applied => {
-                if let Some(entry) = change.remember {
-                    self.ledger.enter(entry);
-                }
-                attempt.told = None;
-                told.map(|_| Notice::Accepted { daemon: name.clone(), subject: change.subject.clone() })
-            }
-            Outcome::Refused { code, .. } if told == Some(code) => None,
-            // EBUSY passes by itself: it is told only when it does not.
-            Outcome::Refused { code: 16, .. } if delay_us < 8 * Self::BUSY_DELAY_US => None,
-            Outcome::Refused { step, code, text } => {
-                attempt.told = Some(code);
-                attempt.steps.get(step).map(|refused| Notice::Refused {
-                    daemon: name.clone(),
-                    subject: change.subject.clone(),
-                    command: refused.command.clone(),
-                    code,
-                    text,
-                })
-            }
-        };
-        self.attempts.insert(change.subject, attempt);
-        notice
     }
 }

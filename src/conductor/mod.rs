@@ -6,6 +6,7 @@
 //! somebody's `ldmsd_controller` session are all the same case.
 //!
 //! - `daemons`: what is known of each ldmsd: health, last observation, what is in flight.
+//! - `attempts`: how changes went, and when they are tried again.
 //! - `groups`: who owns which producer, and who must keep running it until its new owner is ready.
 //! - `advertised`: producers that nobody configured, because they announce themselves.
 //! - `handover`: from who collects what to who is to collect it.
@@ -23,6 +24,7 @@
 //! - `memory`: what the next maestro has to know.
 
 mod advertised;
+mod attempts;
 mod boosts;
 mod by_sets;
 mod council;

@@ -159,9 +159,13 @@ fn covers<'a>(
     if missing.is_empty() {
         return true;
     }
-    let compiled: Result<Vec<::regex::Regex>, _> = wanted.producers.iter().map(|e| ::regex::Regex::new(e)).collect();
-    let Ok(expressions) = compiled else { return true };
+    let Some(expressions) = compiled(wanted) else { return true };
     !missing.iter().any(|name| expressions.iter().any(|expression| expression.is_match(name)))
+}
+
+/// The expressions of an updater's producers; `None` where one is beyond us.
+fn compiled(updater: &Updater) -> Option<Vec<::regex::Regex>> {
+    updater.producers.iter().map(|expression| ::regex::Regex::new(expression).ok()).collect()
 }
 
 fn is_right(
@@ -256,12 +260,9 @@ fn add<'a>(name: &Name, wanted: &UpdaterWanted, going: impl Iterator<Item = &'a 
 /// The expressions of its producers: those of the cluster, or the names of the only ones that it is for.
 fn producer_expressions(wanted: &UpdaterWanted) -> Vec<String> {
     let Some(only) = &wanted.only_producers else { return wanted.updater.producers.clone() };
-    let compiled: Result<Vec<::regex::Regex>, _> =
-        wanted.updater.producers.iter().map(|expression| ::regex::Regex::new(expression)).collect();
-    let matched = |name: &&Name| match &compiled {
-        Ok(expressions) => expressions.iter().any(|expression| expression.is_match(name)),
-        Err(_) => true,
-    };
+    let expressions = compiled(wanted);
+    let is_match = |name: &Name, expressions: &Vec<::regex::Regex>| expressions.iter().any(|e| e.is_match(name));
+    let matched = |name: &&Name| expressions.as_ref().is_none_or(|expressions| is_match(name, expressions));
     alternations(only.iter().filter(matched).map(Name::as_str))
 }
 

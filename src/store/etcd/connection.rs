@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions, Txn, TxnResponse};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::advice::{self, Tls};
@@ -242,6 +242,19 @@ impl Session {
             Fault::Refused(error) => error,
             Fault::Silent(reason) => StoreError::Failed { member: self.endpoint().to_owned(), reason },
         }
+    }
+
+    /// One transaction, which may be sent again as [`Session::call`] says.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::call`].
+    pub(super) async fn transact(&mut self, transaction: &Txn) -> Result<TxnResponse, StoreError> {
+        self.call(|mut client| {
+            let transaction = transaction.clone();
+            async move { client.txn(transaction).await }
+        })
+        .await
     }
 
     async fn call_current<T, F, Answer>(&mut self, request: &F) -> Result<T, Fault>

@@ -71,12 +71,7 @@ impl SaveLock {
             .when([Compare::version(&*self.key, CompareOp::Equal, 0)])
             .and_then([TxnOp::put(&*self.key, describe_self(), Some(PutOptions::new().with_lease(self.lease)))])
             .or_else([TxnOp::get(&*self.key, None)]);
-        let answer = session
-            .call(|mut client| {
-                let take = take.clone();
-                async move { client.txn(take).await }
-            })
-            .await?;
+        let answer = session.transact(&take).await?;
         if answer.succeeded() {
             return Ok(None);
         }

@@ -214,13 +214,7 @@ impl Writer<'_> {
             .when([self.lock.is_held(), nobody_else_saved])
             .and_then(operations)
             .or_else([TxnOp::get(last_updated, None)]);
-        let answer = self
-            .session
-            .call(|mut client| {
-                let transaction = transaction.clone();
-                async move { client.txn(transaction).await }
-            })
-            .await?;
+        let answer = self.session.transact(&transaction).await?;
         if answer.succeeded() {
             return Ok(Outcome::Done { revision: answer.header().map_or(0, etcd_client::ResponseHeader::revision) });
         }

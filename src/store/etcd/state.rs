@@ -155,13 +155,7 @@ impl StateStore {
             let guard =
                 guard.map(|guard| Compare::create_revision(&*guard.key, CompareOp::Equal, guard.create_revision));
             let transaction = Txn::new().when(guard.collect::<Vec<_>>()).and_then(operations.collect::<Vec<_>>());
-            let answer = self
-                .session
-                .call(|mut client| {
-                    let transaction = transaction.clone();
-                    async move { client.txn(transaction).await }
-                })
-                .await?;
+            let answer = self.session.transact(&transaction).await?;
             if !answer.succeeded() {
                 return Err(StoreError::Superseded { prefix: self.keys.prefix().to_owned() });
             }

@@ -135,12 +135,8 @@ impl Keeper {
             describe_self(),
             Some(PutOptions::new().with_lease(lease)),
         )]);
-        let taken = self.session.call(|mut client| {
-            let take = take.clone();
-            async move { client.txn(take).await }
-        });
         // Whether it succeeded is seen by the first look, as is an earlier try whose answer was lost.
-        taken.await.map_err(said)?;
+        self.session.transact(&take).await.map_err(said)?;
         Ok(lease)
     }
 

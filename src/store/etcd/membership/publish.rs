@@ -189,11 +189,7 @@ impl Publisher {
             ])
             .and_then(std::iter::once(counted).chain(batch.iter().map(Operation::encode)).collect::<Vec<_>>())
             .or_else([TxnOp::get(live, None), TxnOp::get(last, None)]);
-        let answer = self.session.call(|mut client| {
-            let transaction = transaction.clone();
-            async move { client.txn(transaction).await }
-        });
-        let answer = answer.await?;
+        let answer = self.session.transact(&transaction).await?;
         if answer.succeeded() {
             self.last_write = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
             return Ok(Outcome::Written);
