@@ -172,7 +172,8 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
                 if arguments.rebalance == Rebalance::Sets && me.is_some() {
                     bail!("--rebalance sets is for one maestro: take maestro_members out of the etcd file");
                 }
-                let seat = me.map(|me| Seat::take(&store, &prefix, members, me, arguments.member_lease));
+                let seat =
+                    me.map(|me| Seat::take(&store, &prefix, members, me, arguments.member_lease, notebook.reader()));
                 anyhow::Ok((configurations, seat.transpose()?, notebook))
             }
         }

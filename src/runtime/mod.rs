@@ -83,6 +83,7 @@ pub async fn run(
             for event in seat.review().into_iter().rev() {
                 waiting.push_front(event);
             }
+            running.notebook.stand_on(seat.guard(), seat.share());
         }
         while let Some(event) = waiting.pop_front() {
             for action in conductor.handle(event, clock.now()) {
@@ -92,12 +93,11 @@ pub async fn run(
     }
     // No command is sent any more when the others take over.
     drop(running.agents);
-    let leave = async {
-        if let Some(seat) = seat {
-            seat.leave().await;
-        }
-    };
-    tokio::join!(leave, running.notebook.close());
+    // Who is given up cannot write any more.
+    running.notebook.close().await;
+    if let Some(seat) = seat {
+        seat.leave().await;
+    }
 }
 
 /// What concerns the other instances, as soon as there is something; never for one that is alone.

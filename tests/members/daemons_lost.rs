@@ -19,6 +19,8 @@ async fn who_reaches_none_of_its_daemons_leaves_them_to_the_others() {
     // The others have them, and all is as it was.
     council.until_log(1, &format!("maestro member {} reaches none of its daemons", council.member(0))).await;
     council.until_shared(&[1, 2]).await;
+    // What another aggregator was given meanwhile may not be ready there yet, and be on its way back all the same.
+    council.until_at_rest().await;
     council.site.until_home().await;
     council.until_roles(["LEADER", "FOLLOWER", "FOLLOWER"]).await;
     council.site.order("kill", &["agg-2"]);

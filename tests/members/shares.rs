@@ -1,6 +1,8 @@
 //! Each daemon has one maestro.
 
 use crate::council::Council;
+use crate::site::PATIENCE;
+use crate::support::eventually;
 
 #[tokio::test]
 async fn those_that_start_together_share_the_daemons() {
@@ -69,4 +71,25 @@ async fn the_status_page_tells_who_leads_and_who_collects() {
     let page = council.status_page(1).await;
     assert!(page.contains("is SUSPENDED\n1 of 3 maestro members alive, 2 are needed; nothing is sent"), "{page}");
     assert!(page.contains(&format!("  {first}  not alive\n")), "{page}");
+}
+
+#[tokio::test]
+async fn who_gets_a_daemon_knows_what_it_was_configured_with() {
+    let mut council = Council::at_work(&[]).await;
+    council.kill(1);
+    council.until_roles(["LEADER", "", "FOLLOWER"]).await;
+    council.site.until_home().await;
+    council.until_at_rest().await;
+    // No daemon shows the configuration of a plugin: only who remembers what it was sees that it has changed.
+    council.site.write("cluster.yaml", &[("schema: meminfo } ]", "schema: meminfo, component_id: 7 } ]")]);
+    council.site.load("cluster.yaml");
+    for index in 1..=8 {
+        let is_sent =
+            |line: &String| line.contains(&format!("sampler-{index} <- config ")) && line.contains("component_id=7");
+        let what = format!("sampler-{index} is configured anew");
+        eventually(&what, PATIENCE, async || {
+            [0, 2].into_iter().flat_map(|index| council.maestro(index).sent()).find(is_sent)
+        })
+        .await;
+    }
 }

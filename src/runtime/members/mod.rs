@@ -10,16 +10,18 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use self::sight::Sight;
+use super::notebook::Reader;
 use super::status::{Question, StatusPage};
 use crate::cluster::{Cluster, Relations};
-use crate::conductor::{Event, GroupPlan, Part, Report, Standing};
+use crate::conductor::{Event, GroupPlan, Memory, Part, Report, Standing};
 use crate::members::{LiveMember, Role, able, majority, role, share};
 use crate::notation::Name;
-use crate::store::{EtcdStore, Membership, Presence, Publication, StoreError, Topic};
+use crate::store::{EtcdStore, Guard, Membership, Presence, Publication, StoreError, Topic};
 
 /// The seat of this instance among the members, for as long as it works.
 #[derive(Debug)]
@@ -33,8 +35,12 @@ pub struct Seat {
     relations: Relations,
     /// All that the others have published has been read, since etcd was last away.
     is_complete: bool,
-    /// What the conductor was told last.
+    /// Our share of the daemons.
+    share: BTreeSet<Name>,
+    /// What the conductor was told last. Of our share it has what came with what is noted of it.
     standing: Standing,
+    notes: Option<Reader>,
+    looking_up: Option<JoinHandle<Memory>>,
     /// The life in which it was told so.
     since_revision: i64,
     /// Among whom the daemons were shared; nothing where that has to be done anew.
@@ -105,7 +111,8 @@ impl Warrant {
 }
 
 impl Seat {
-    /// Takes the seat of member `me` among `members` for the cluster `prefix`, with leases of that length.
+    /// Takes the seat of member `me` among `members` for the cluster `prefix`, with leases of that length. What
+    /// another instance knows of the daemons that come from it is in the `notes`.
     ///
     /// # Errors
     /// The prefix cannot be one.
@@ -115,6 +122,7 @@ impl Seat {
         mut members: Vec<Name>,
         me: Name,
         lease: Duration,
+        notes: Option<Reader>,
     ) -> Result<Seat, StoreError> {
         members.sort();
         let membership = store.join(prefix, &me, lease)?;
@@ -127,6 +135,9 @@ impl Seat {
             cluster: Arc::default(),
             relations: Relations::default(),
             is_complete: false,
+            share: BTreeSet::new(),
+            notes,
+            looking_up: None,
             standing: Standing { part: Part::Suspended, mine: BTreeSet::new() },
             since_revision: 0,
             shared_among: None,
@@ -154,6 +165,17 @@ impl Seat {
         Warrant(Some((self.presence.clone(), self.since_revision)))
     }
 
+    /// What holds as long as we live the life in which the conductor was told last of our part.
+    /// `None` before the first.
+    pub(super) fn guard(&self) -> Option<Guard> {
+        (self.since_revision > 0).then(|| self.membership.guard(self.since_revision))
+    }
+
+    /// Our share of the daemons.
+    pub(super) fn share(&self) -> &BTreeSet<Name> {
+        &self.share
+    }
+
     /// Waits for what the conductor has to know, or for somebody who wants to know how we are.
     pub(super) async fn next(&mut self) -> News {
         let valid_until = match &*self.presence.borrow_and_update() {
@@ -167,6 +189,12 @@ impl Seat {
                 info!("our daemons can be reached again: we take our share of them");
                 self.sight.see_again();
                 None
+            }
+            memory = looked_up(&mut self.looking_up) => {
+                self.looking_up = None;
+                let mut events = vec![Event::Remembered(memory)];
+                self.grant(self.standing.part, self.share.clone(), &mut events);
+                return News::Events(events);
             }
             question = self.page.next() => return News::Asked(question),
             publication = self.membership.next_publication() => publication,
@@ -319,14 +347,36 @@ impl Seat {
         }
     }
 
-    /// Takes another part, or another share of the daemons if there is one.
-    fn stand(&mut self, part: Part, mine: Option<BTreeSet<Name>>, events: &mut Vec<Event>) {
-        let mine = mine.filter(|mine| *mine != self.standing.mine);
-        if part == self.standing.part && mine.is_none() {
+    /// Takes another part, or another share of the daemons if there is one. What comes to us from another instance waits
+    /// until we have read what that has noted.
+    fn stand(&mut self, part: Part, share: Option<BTreeSet<Name>>, events: &mut Vec<Event>) {
+        let share = share.filter(|share| *share != self.share);
+        if part == self.standing.part && share.is_none() {
+            return;
+        }
+        if let Some(share) = share {
+            self.share = share;
+            let gained: BTreeSet<Name> = self.share.difference(&self.standing.mine).cloned().collect();
+            if let Some(before) = self.looking_up.take() {
+                before.abort();
+            }
+            if let Some(notes) = self.notes.clone().filter(|_| !gained.is_empty()) {
+                self.looking_up = Some(tokio::spawn(notes.look_up(gained)));
+            }
+        }
+        let mine = match self.looking_up {
+            Some(_) => self.share.intersection(&self.standing.mine).cloned().collect(),
+            None => self.share.clone(),
+        };
+        self.grant(part, mine, events);
+    }
+
+    fn grant(&mut self, part: Part, mine: BTreeSet<Name>, events: &mut Vec<Event>) {
+        if part == self.standing.part && mine == self.standing.mine {
             return;
         }
         self.standing.part = part;
-        let before = mine.map(|mine| std::mem::replace(&mut self.standing.mine, mine)).unwrap_or_default();
+        let before = std::mem::replace(&mut self.standing.mine, mine);
         self.sight.have(&self.standing.mine);
         events.push(Event::Standing(self.standing.clone()));
         // What others have published of a daemon meant nothing while it was ours.
@@ -404,6 +454,14 @@ impl Seat {
     fn report_of(&self, daemon: &Name) -> Option<Report> {
         let newest = self.reports.get(daemon)?.values().max_by_key(|(arrival, _)| *arrival)?;
         Some(newest.1.clone())
+    }
+}
+
+async fn looked_up(task: &mut Option<JoinHandle<Memory>>) -> Memory {
+    match task {
+        // A task that is aborted is replaced at once.
+        Some(task) => task.await.unwrap_or_default(),
+        None => std::future::pending().await,
     }
 }
 

@@ -31,6 +31,7 @@ use tokio::time::{Instant, timeout};
 use self::keeper::Keeper;
 use self::publish::Publisher;
 use super::connection::Members;
+use super::state::Guard;
 use crate::members::LiveMember;
 use crate::notation::Name;
 use crate::store::keys::ClusterKeys;
@@ -137,6 +138,7 @@ pub enum Publication {
 /// Our place among the instances. When this is dropped, our lease runs out.
 #[derive(Debug)]
 pub struct Membership {
+    live_key: String,
     presence: watch::Receiver<Presence>,
     publications: mpsc::Receiver<Publication>,
     publisher: mpsc::UnboundedSender<publish::Order>,
@@ -149,6 +151,7 @@ impl Membership {
     /// Takes the place of a member, as soon as etcd lets it. Needs a running tokio runtime.
     pub(super) fn join(members: &Arc<Members>, keys: ClusterKeys, me: &Name, lease: Duration) -> Membership {
         let own = Own { keys, me: me.clone() };
+        let live_key = own.live_key();
         let (presence_sender, presence) = watch::channel(Presence::Absent { reason: String::new() });
         let (publication_sender, publications) = mpsc::channel(PUBLICATIONS_WAITING);
         let (publisher, orders) = mpsc::unbounded_channel();
@@ -158,6 +161,7 @@ impl Membership {
         let follow = follow::Follower::new(members, own.clone(), look, leases.clone(), publication_sender);
         let publish = Publisher::new(members, own, leases, orders);
         Membership {
+            live_key,
             presence,
             publications,
             publisher,
@@ -171,6 +175,12 @@ impl Membership {
     #[must_use]
     pub fn presence(&self) -> watch::Receiver<Presence> {
         self.presence.clone()
+    }
+
+    /// What holds as long as we are alive since that revision: for what we write elsewhere.
+    #[must_use]
+    pub fn guard(&self, since_revision: i64) -> Guard {
+        Guard { key: self.live_key.clone(), create_revision: since_revision }
     }
 
     /// Waits for the next publication of somebody else, or of the leader whoever that is.
