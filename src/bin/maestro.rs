@@ -169,9 +169,6 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
                 let prefix = runtime::cluster_name(&store, arguments.prefix).await?;
                 let (configurations, notebook) = runtime::from_etcd(store.clone(), Some(prefix.clone())).await?;
                 let members: Vec<Name> = members.iter().map(|member| Name::from(member.to_string())).collect();
-                if arguments.rebalance == Rebalance::Sets && me.is_some() {
-                    bail!("--rebalance sets is for one maestro: take maestro_members out of the etcd file");
-                }
                 let seat =
                     me.map(|me| Seat::take(&store, &prefix, members, me, arguments.member_lease, notebook.reader()));
                 anyhow::Ok((configurations, seat.transpose()?, notebook))

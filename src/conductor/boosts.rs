@@ -78,8 +78,12 @@ impl Conductor {
         now: Now,
     ) {
         let group = self.relations.group_of(aggregator).and_then(|group| self.groups.get(group));
-        let still_elsewhere: BTreeSet<&Name> =
-            group.iter().flat_map(|group| group.leaving.keys()).map(|(producer, _)| producer).collect();
+        let Some(group) = group.filter(|group| group.is_placed()) else { return };
+        let still_elsewhere: BTreeSet<&Name> = group.leaving.keys().map(|(producer, _)| producer).collect();
+        let is_anothers = |producer: &Name, set: &str| {
+            let owner = group.owners().get(producer).and_then(|owner| owner.owner_of(set));
+            owner.is_some_and(|owner| owner != aggregator)
+        };
         let known = before.and_then(|before| before.awaited.as_ref());
         let is_new = |producer: &Name, set: &String| {
             !known.is_some_and(|known| known.ready.get(producer).is_some_and(|sets| sets.contains(set)))
@@ -87,7 +91,7 @@ impl Conductor {
         let told = report.awaited.iter().flat_map(|awaited| &awaited.ready);
         let sets: BTreeSet<String> = told
             .filter(|(producer, _)| !still_elsewhere.contains(producer))
-            .flat_map(|(producer, sets)| sets.iter().filter(|set| is_new(producer, set)))
+            .flat_map(|(producer, sets)| sets.iter().filter(|set| is_new(producer, set) && !is_anothers(producer, set)))
             .cloned()
             .collect();
         if !sets.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::daemons::Health;
 use super::{Conductor, Now, Timer};
-use crate::cluster::AggregatorGroup;
+use crate::cluster::{AggregatorGroup, MatchField};
 use crate::notation::Name;
 use crate::placement::sets::Band;
 use crate::placement::{Load, Ownership, place_by_sets};
@@ -38,7 +38,8 @@ impl Conductor {
         let state = self.groups.get(name)?;
         let sets = state.sets.as_ref()?;
         let complete = state.was_placed_before(now, COMPLETE_AFTER_US)
-            || config.producers.values().all(|producer| self.has_told_sets(producer));
+            || (config.producers.values().all(|producer| self.has_told_sets(producer))
+                && !self.lacks_single_sets(name, config));
         let configured = |owners: &BTreeMap<Name, Ownership>| -> BTreeMap<Name, Ownership> {
             owners
                 .iter()
@@ -59,7 +60,7 @@ impl Conductor {
             }
         }
         let band = if complete { self.settings.band } else { NO_BALANCING };
-        let plan = place_by_sets(&sets.weights(config), &config.aggregators, usable, &current, band);
+        let plan = place_by_sets(&sets.weights(config, &current), &config.aggregators, usable, &current, band);
         if !complete {
             self.timers.insert((now.mono_us + TRY_AGAIN_US, Timer::Group(name.clone())));
         }
@@ -75,12 +76,20 @@ impl Conductor {
     pub(super) fn adopt_by_sets(&self, config: &AggregatorGroup) -> BTreeMap<Name, Ownership> {
         let owner = |producer: &Name| {
             let running: Vec<&Name> = config.aggregators.iter().filter(|a| self.runs(a, producer)).collect();
+            // Of one that several run, another instance tells the sets of who has some of them ready and some not.
+            let collects_all = |aggregator: &&&Name| {
+                let daemon = self.daemons.get(**aggregator);
+                let told = daemon.filter(|daemon| !daemon.is_idle(producer)).and_then(|daemon| daemon.told.as_ref());
+                told.is_some_and(|told| told.awaited.as_ref().is_none_or(|it| !it.ready.contains_key(producer)))
+            };
+            if let Some(owner) = running.iter().find(collects_all).filter(|_| running.len() > 1) {
+                return Some(Ownership::Whole((*owner).clone()));
+            }
             let mut shares: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
             let mut seen = BTreeSet::new();
             for aggregator in &running {
-                let Some(found) = self.daemons.get(*aggregator)?.observed.producers.get(producer) else { continue };
-                let share: BTreeSet<String> =
-                    found.ready_sets().filter(|set| seen.insert(*set)).map(str::to_owned).collect();
+                let ready = self.daemons.get(*aggregator)?.ready_sets(producer).into_iter();
+                let share: BTreeSet<String> = ready.filter(|set| seen.insert(*set)).map(str::to_owned).collect();
                 if !share.is_empty() {
                     shares.insert((*aggregator).clone(), share);
                 }
@@ -95,10 +104,20 @@ impl Conductor {
     }
 
     /// Whether the updaters of an aggregator stay as they are, because it is not known yet of which producers it has a
-    /// part.
+    /// part, or which of its sets an updater is for.
     pub(super) fn leaves_updaters_alone(&self, aggregator: &Name) -> bool {
-        let group = self.relations.group_of(aggregator).and_then(|group| self.groups.get(group));
-        group.is_some_and(|state| state.sets.is_some() && !state.is_placed())
+        let group = self.relations.group_of(aggregator).and_then(|group| self.groups.get_key_value(group));
+        let Some((name, state, sets)) = group.and_then(|(name, state)| Some((name, state, state.sets.as_ref()?)))
+        else {
+            return false;
+        };
+        let updaters = self.cluster.groups.get(name).into_iter().flat_map(|config| &config.updaters);
+        let go_by_schema = || updaters.flat_map(|updater| &updater.sets).any(|set| set.field == MatchField::Schema);
+        let schemas_are_unknown = || {
+            let split = state.owners().iter().filter(|(_, owner)| owner.share_of(aggregator).is_some());
+            split.into_iter().any(|(producer, _)| sets.of(producer).is_none_or(BTreeMap::is_empty))
+        };
+        !state.is_placed() || (!self.is_alone() && schemas_are_unknown() && go_by_schema())
     }
 
     /// What each aggregator of a group that is up carries; `None` where it is not balanced by sets.
@@ -108,9 +127,10 @@ impl Conductor {
         let up = config.aggregators.iter().filter(|aggregator| self.health(aggregator) == Health::Up);
         let mut loads: BTreeMap<Name, Load> = up.map(|aggregator| (aggregator.clone(), Load::default())).collect();
         for (producer, owner) in state.owners() {
-            for (set, known) in sets.of(producer).into_iter().flatten() {
-                if let Some(load) = owner.owner_of(set).and_then(|owner| loads.get_mut(owner)) {
-                    *load = load.and(Load::of(known.weight));
+            let Some(known) = sets.known(producer) else { continue };
+            for aggregator in owner.aggregators() {
+                if let Some(load) = loads.get_mut(aggregator) {
+                    *load = load.and(known.load_of(owner.share_of(aggregator)));
                 }
             }
         }
@@ -120,11 +140,6 @@ impl Conductor {
     /// The number and the weight of some sets of a producer, of all where none are named.
     pub(super) fn weigh(&self, group: &Name, producer: &Name, which: Option<&BTreeSet<String>>) -> Load {
         let sets = self.groups.get(group).and_then(|state| state.sets.as_ref());
-        let known = sets.and_then(|sets| sets.of(producer)).into_iter().flatten();
-        let mut load = Load::default();
-        for (_, set) in known.filter(|(name, _)| which.is_none_or(|which| which.contains(*name))) {
-            load = load.and(Load::of(set.weight));
-        }
-        load
+        sets.and_then(|sets| sets.known(producer)).map(|known| known.load_of(which)).unwrap_or_default()
     }
 }

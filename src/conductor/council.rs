@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::daemons::{DaemonState, Health};
 use super::event::{Action, DownReason};
 use super::groups::GroupState;
-use super::handover::Taken;
 use super::plan::GroupPlan;
 use super::report::Report;
 use super::standing::{Part, Standing};
@@ -197,6 +196,7 @@ impl Conductor {
             (None, _) => self.note_return(name, before, false, now),
         }
         self.boost_above_what_became_ready(name, told_before.as_ref(), &report, now);
+        self.look_at_differing(name, told_before.as_ref(), &report);
         self.touch(name);
     }
 
@@ -292,7 +292,9 @@ impl Conductor {
         let cluster = std::sync::Arc::clone(&self.cluster);
         let Some(config) = cluster.groups.get(name) else { return };
         let Some(plan) = self.council.plans.get(name) else {
-            self.groups.insert(name.clone(), GroupState::new(now));
+            if let Some(state) = self.groups.get_mut(name) {
+                state.begin_anew(now);
+            }
             return;
         };
         let Some(state) = self.groups.get_mut(name) else { return };
@@ -300,12 +302,15 @@ impl Conductor {
         if changes.first {
             self.expect_services(config, now);
         }
-        for ((from, to), producers) in changes.lost_to {
-            self.boost_after_loss(&from, &to, &Taken::whole(producers), now);
+        for ((from, to), taken) in changes.lost_to {
+            self.boost_after_loss(&from, &to, &taken, now);
         }
         for (to, producers) in changes.taken_over {
             let sets = self.sets_on(&to, &producers);
             self.boost_above(&to, &sets, now);
+        }
+        for (aggregator, producer) in changes.kept {
+            self.boost_share(&aggregator, &producer, now);
         }
         for aggregator in &config.aggregators {
             if let Some(daemon) = self.daemons.get_mut(aggregator) {

@@ -78,6 +78,12 @@ impl GroupState {
         }
     }
 
+    /// Nothing is decided any more. What is known of the metric sets stays.
+    pub(super) fn begin_anew(&mut self, now: Now) {
+        let sets = self.sets.take();
+        *self = GroupState { sets, ..GroupState::new(now) };
+    }
+
     pub(super) fn owners(&self) -> &BTreeMap<Name, Ownership> {
         &self.owners
     }

@@ -14,11 +14,11 @@ const HANDED_OVER_AT_ONCE: usize = 500;
 
 /// What one aggregator has to give to another of a producer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Gift {
-    from: Name,
-    to: Name,
+pub(super) struct Gift {
+    pub(super) from: Name,
+    pub(super) to: Name,
     /// These sets; `None` for all that the producer has.
-    sets: Option<BTreeSet<String>>,
+    pub(super) sets: Option<BTreeSet<String>>,
 }
 
 /// What a new owner takes over from a lost one.
@@ -31,16 +31,11 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    /// Producers as a whole.
-    pub(super) fn whole(producers: Vec<Name>) -> Taken {
-        Taken { producers, ..Taken::default() }
-    }
-
     pub(super) fn count(&self) -> usize {
         self.producers.len() + self.shares.len()
     }
 
-    fn add(&mut self, producer: &Name, sets: Option<BTreeSet<String>>) {
+    pub(super) fn add(&mut self, producer: &Name, sets: Option<BTreeSet<String>>) {
         match sets {
             None => self.producers.push(producer.clone()),
             Some(sets) => self.shares.entry(producer.clone()).or_default().extend(sets),
@@ -108,7 +103,7 @@ impl Conductor {
 }
 
 /// What has to go from one aggregator to another so that a producer is collected by `after` instead of `before`.
-fn gifts(before: &Ownership, after: &Ownership) -> Vec<Gift> {
+pub(super) fn gifts(before: &Ownership, after: &Ownership) -> Vec<Gift> {
     let gift = |from: &Name, to: &Name, sets| Gift { from: from.clone(), to: to.clone(), sets };
     match (before, after) {
         (Ownership::Whole(from), Ownership::Whole(to)) if from != to => vec![gift(from, to, None)],

@@ -14,8 +14,8 @@ use super::{Conductor, Now, Rebalance, Timer};
 use crate::cluster::{AggregatorGroup, Producer};
 use crate::ldmsd::observation::ProducerState;
 use crate::notation::Name;
-use crate::placement::SetWeights;
 use crate::placement::sets::Weight;
+use crate::placement::{Load, Ownership, SetWeights};
 
 /// How long news of sets are gathered before they are looked at: thousands of samplers tell at the same time.
 const GATHER_US: u64 = 200_000;
@@ -33,10 +33,41 @@ pub(super) struct KnownSet {
     pub(super) weight: Weight,
 }
 
+/// What is known of the sets of a producer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The sets whose names are known: all of them, or none.
+    pub(super) sets: BTreeMap<String, KnownSet>,
+    /// All of them together.
+    pub(super) load: Load,
+    /// They are weighed one by one. Else they are one thing, which cannot be split.
+    pub(super) singly: bool,
+}
+
+impl Known {
+    /// Sets that are weighed one by one.
+    pub(super) fn singly(sets: BTreeMap<String, KnownSet>) -> Known {
+        let load = Load { weight: sets.values().map(|set| set.weight).sum(), sets: sets.len() };
+        Known { sets, load, singly: true }
+    }
+
+    /// What some of the sets weigh, all where none are named.
+    pub(super) fn load_of(&self, which: Option<&BTreeSet<String>>) -> Load {
+        match which {
+            None => self.load,
+            Some(which) if self.singly => {
+                let sets = self.sets.iter().filter(|(name, _)| which.contains(*name));
+                sets.fold(Load::default(), |load, (_, set)| load.and(Load::of(set.weight)))
+            }
+            Some(which) => Load { weight: self.load.weight.scaled(which.len(), self.load.sets), sets: which.len() },
+        }
+    }
+}
+
 /// The sets of a group.
 #[derive(Debug, Default)]
 pub(super) struct KnownSets {
-    of: BTreeMap<Name, BTreeMap<String, KnownSet>>,
+    of: BTreeMap<Name, Known>,
     /// Producers of which there may be news.
     stale: BTreeSet<Name>,
     /// When the news are looked at.
@@ -46,17 +77,42 @@ pub(super) struct KnownSets {
 }
 
 impl KnownSets {
-    /// The sets of a producer; `None` while nobody has told of them.
+    /// The sets of a producer by their names; `None` while nobody has told of them.
     pub(super) fn of(&self, producer: &Name) -> Option<&BTreeMap<String, KnownSet>> {
+        self.of.get(producer).map(|known| &known.sets)
+    }
+
+    /// What is known of the sets of a producer; `None` while nobody has told.
+    pub(super) fn known(&self, producer: &Name) -> Option<&Known> {
         self.of.get(producer)
     }
 
-    /// The weights of the sets of each producer of a group.
-    pub(super) fn weights(&self, config: &AggregatorGroup) -> BTreeMap<Name, Option<SetWeights>> {
-        let weights = |sets: &BTreeMap<String, KnownSet>| -> SetWeights {
-            sets.iter().map(|(name, set)| (name.clone(), set.weight)).collect()
+    /// Takes over what is known from now on of some producers.
+    pub(super) fn learn(&mut self, news: Vec<(Name, Known)>) {
+        self.changed = true;
+        self.of.extend(news);
+    }
+
+    /// The weights of the sets of each producer of a group, given who collects them: of one that is split, and whose sets
+    /// are not known one by one, the shares are what is known of them.
+    pub(super) fn weights(
+        &self,
+        config: &AggregatorGroup,
+        owners: &BTreeMap<Name, Ownership>,
+    ) -> BTreeMap<Name, Option<SetWeights>> {
+        let average = self.average();
+        let weights = |producer: &Name| -> Option<SetWeights> {
+            let known = self.of.get(producer);
+            if let Some(known) = known.filter(|known| known.singly) {
+                return Some(known.sets.iter().map(|(name, set)| (name.clone(), set.weight)).collect());
+            }
+            if let Some(Ownership::Split(shares)) = owners.get(producer) {
+                let weight = known.map_or(average, |known| known.load.weight.scaled(1, known.load.sets));
+                return Some(shares.values().flatten().map(|set| (set.clone(), weight)).collect());
+            }
+            known.map(|known| (known.load.sets > 0).then(|| (String::new(), known.load.weight)).into_iter().collect())
         };
-        config.producers.keys().map(|producer| (producer.clone(), self.of.get(producer).map(weights))).collect()
+        config.producers.keys().map(|producer| (producer.clone(), weights(producer))).collect()
     }
 
     pub(super) fn forget_all_but(&mut self, wanted: &BTreeMap<Name, Producer>) {
@@ -67,13 +123,13 @@ impl KnownSets {
     }
 
     fn average(&self) -> Weight {
-        let weights: Vec<Weight> = self.of.values().flat_map(BTreeMap::values).map(|set| set.weight).collect();
-        if weights.is_empty() { Weight::of(ANY_WEIGHT_BYTES, SECOND_US) } else { Weight::average(&weights) }
+        let all = self.of.values().fold(Load::default(), |all, known| all.and(known.load));
+        if all.sets == 0 { Weight::of(ANY_WEIGHT_BYTES, SECOND_US) } else { all.weight.scaled(1, all.sets) }
     }
 }
 
 impl DaemonState {
-    /// Whether it is asked for its sets; those of another instance's daemon are only seen on the aggregators.
+    /// Whether it is asked for its sets.
     fn tells_its_sets(&self) -> bool {
         self.target.sections.samples && self.hearing == Hearing::Directly
     }
@@ -138,7 +194,7 @@ impl Conductor {
                     daemon.look_again = true;
                     self.dirty_daemons.insert(sampler);
                 }
-                // Nobody else tells.
+                // Nobody else tells, or another instance does when it has heard that they differ.
                 None => self.note_news_of(&sampler, now),
             }
         }
@@ -165,7 +221,8 @@ impl Conductor {
     pub(super) fn has_told_sets(&self, producer: &Producer) -> bool {
         match self.daemons.get(&producer.daemon) {
             None => true,
-            Some(daemon) if !daemon.tells_its_sets() => true,
+            Some(daemon) if !daemon.target.sections.samples => true,
+            Some(daemon) if !daemon.tells_its_sets() && !self.is_alone() => self.has_heard_of_sets(daemon),
             Some(daemon) => match daemon.health {
                 Health::Unknown => false,
                 Health::Up => daemon.configured_once,
@@ -181,7 +238,7 @@ impl Conductor {
             // There is nothing to gather any more.
             self.take_in_news(name, config);
         }
-        all_told
+        all_told && !self.lacks_single_sets(name, config)
     }
 
     /// Looks at the news of the sets of a group, if there are any and it is time.
@@ -196,30 +253,32 @@ impl Conductor {
         let sets = self.groups.get(name).and_then(|state| state.sets.as_ref());
         let Some(sets) = sets.filter(|sets| !sets.stale.is_empty()) else { return };
         let producers = sets.stale.iter().filter_map(|producer| config.producers.get(producer));
-        let news: Vec<(Name, BTreeMap<String, KnownSet>)> = producers
+        let news: Vec<(Name, Known)> = producers
             .filter_map(|producer| Some((producer.name.clone(), self.sets_of(sets, config, producer)?)))
-            .filter(|(producer, told)| sets.of(producer) != Some(told))
+            .filter(|(producer, told)| sets.known(producer) != Some(told))
             .collect();
+        let producers: BTreeSet<Name> = news.iter().map(|(producer, _)| producer.clone()).collect();
         let Some(sets) = self.groups.get_mut(name).and_then(|state| state.sets.as_mut()) else { return };
         sets.review_us = None;
         sets.stale.clear();
         if !news.is_empty() {
-            sets.changed = true;
-            sets.of.extend(news);
+            sets.learn(news);
             // Updaters that name their sets have to name others.
             self.dirty_daemons.extend(config.aggregators.iter().cloned());
+            self.review_told_sets(name, config, &producers);
         }
     }
 
     /// What is to be known of the sets of a producer from now on; `None` if what is known stays.
-    fn sets_of(
-        &self,
-        known: &KnownSets,
-        config: &AggregatorGroup,
-        producer: &Producer,
-    ) -> Option<BTreeMap<String, KnownSet>> {
+    fn sets_of(&self, known: &KnownSets, config: &AggregatorGroup, producer: &Producer) -> Option<Known> {
         let sampler = self.daemons.get(&producer.daemon).filter(|daemon| daemon.tells_its_sets());
-        let Some(sampler) = sampler else { return self.sets_on_aggregators(known, config, producer) };
+        let Some(sampler) = sampler else {
+            return match self.is_alone() {
+                true => self.sets_on_aggregators(known, config, producer).map(Known::singly),
+                // What only the aggregators show, no instance knows of all of them.
+                false => self.heard_of_sets(producer),
+            };
+        };
         if !sampler.is_up() || !sampler.configured_once {
             return None;
         }
@@ -229,7 +288,8 @@ impl Conductor {
             let weight = Weight::of(set.data_size_bytes, interval_us.unwrap_or_else(|| interval_of_updater(config)));
             (name.clone(), KnownSet { schema: set.schema.clone(), weight })
         };
-        Some(sampler.observed.published.iter().map(weigh).collect())
+        let sets = sampler.observed.published.iter().map(weigh).collect();
+        Some(self.as_told(sets, known.known(&producer.name)))
     }
 
     /// Without its sampler a set is known by name only, and weighs as much as the others do on average.

@@ -16,6 +16,7 @@
 //! - `standby`: where producers are connected for the case that their owner is lost.
 //! - `boosts`: the temporary fast updaters that shorten the hole after a move.
 //! - `late_services`: producers that connected before what they subscribe to could be had.
+//! - `told_sets`: what several instances tell each other of metric sets.
 //! - `council`: several instances, of whom one decides; `standing`, `report` and `plan` are what they know of each other.
 //! - `shown`: what a daemon shows of its producers, to this instance or to another.
 //! - `replacement`: when an updater may go that another one has taken the place of.
@@ -50,6 +51,7 @@ mod standing;
 mod takeover;
 #[cfg(test)]
 mod tests;
+mod told_sets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -239,6 +241,11 @@ impl Conductor {
             if self.decides() {
                 self.plan_group(&group, now);
                 self.publish_plan(&group);
+            } else {
+                let cluster = Arc::clone(&self.cluster);
+                if let Some(config) = cluster.groups.get(&group) {
+                    self.review_sets(&group, config, now);
+                }
             }
         }
     }

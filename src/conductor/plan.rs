@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Now;
 use super::groups::GroupState;
+use super::handover::{Gift, Taken, gifts};
 use super::standby::Standbys;
 use super::takeover::Leaving;
 use crate::cluster::AggregatorGroup;
@@ -34,6 +35,9 @@ pub struct GroupPlan {
     /// By former owner, the producers that it may stop: their owners have taken over.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub taken_over: BTreeMap<Name, NameSet>,
+    /// By former owner, those of them of which it had a part only: it must not take other sets meanwhile.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<Name, NameSet>,
 }
 
 fn is_empty(names: &NameSet) -> bool {
@@ -60,6 +64,9 @@ impl GroupPlan {
         for ((producer, from), leaving) in &state.leaving {
             let list = if leaving.taken_over { &mut plan.taken_over } else { &mut plan.leaving };
             list.entry(from.clone()).or_default().insert(producer.clone());
+            if leaving.part.is_some() {
+                plan.parts.entry(from.clone()).or_default().insert(producer.clone());
+            }
         }
         plan
     }
@@ -78,6 +85,10 @@ impl GroupPlan {
         whole.chain(split).filter(|(producer, _)| is_known(producer)).collect()
     }
 
+    fn is_part(&self, producer: &Name, from: &Name) -> bool {
+        self.parts.get(from).is_some_and(|producers| producers.contains(producer))
+    }
+
     /// Producers with their former owners, and whether they may be stopped there.
     fn leaving(&self) -> impl Iterator<Item = ((Name, Name), bool)> {
         let listed = |list: &BTreeMap<Name, NameSet>, may_stop: bool| -> Vec<((Name, Name), bool)> {
@@ -93,10 +104,12 @@ impl GroupPlan {
 pub(super) struct PlanChanges {
     /// There was none before.
     pub(super) first: bool,
-    /// Producers whose owner collects them no more, by the former and the new owner.
-    pub(super) lost_to: BTreeMap<(Name, Name), Vec<Name>>,
+    /// What its owner collects no more, by the former and the new owner.
+    pub(super) lost_to: BTreeMap<(Name, Name), Taken>,
     /// Producers that their new owners have taken over, by new owner.
     pub(super) taken_over: BTreeMap<Name, Vec<Name>>,
+    /// Aggregators that have let go a producer to get rid of what is another's, and go on with the rest of it.
+    pub(super) kept: Vec<(Name, Name)>,
 }
 
 impl GroupState {
@@ -112,22 +125,35 @@ impl GroupState {
         let is_same_owner = |producer: &Name| owners_before.get(producer) == self.owners.get(producer);
         for (key, taken_over) in plan.leaving().filter(|((producer, _), _)| self.owners.contains_key(producer)) {
             let before = leaving_before.get(&key).filter(|_| is_same_owner(&key.0));
-            if taken_over
-                && before.is_some_and(|before| !before.taken_over)
-                && let Some(owner) = self.owners.get(&key.0).and_then(Ownership::whole)
-            {
-                changes.taken_over.entry(owner.clone()).or_default().push(key.0.clone());
+            if taken_over && before.is_some_and(|before| !before.taken_over) {
+                let owners = self.owners.get(&key.0).into_iter().flat_map(Ownership::aggregators);
+                for owner in owners.filter(|owner| **owner != key.1) {
+                    changes.taken_over.entry(owner.clone()).or_default().push(key.0.clone());
+                }
             }
-            let mut leaving = before.cloned().unwrap_or_else(|| Leaving::as_planned(now, plan.number));
+            // Who comes to it only now goes on with what is ready there.
+            let part = || {
+                let part = leaving_before.get(&key).and_then(|before| before.part.as_ref());
+                let share = || owners_before.get(&key.0).and_then(|owner| owner.share_of(&key.1));
+                plan.is_part(&key.0, &key.1).then(|| part.or_else(share).cloned().unwrap_or_default())
+            };
+            let mut leaving = before.cloned().unwrap_or_else(|| Leaving::as_planned(now, plan.number).of_part(part()));
             leaving.taken_over = taken_over;
             self.leaving.insert(key, leaving);
         }
         for (producer, ownership) in self.owners.iter().filter(|_| !changes.first) {
-            let (from, to) = (owners_before.get(producer).and_then(Ownership::whole), ownership.whole());
-            let Some((from, to)) = from.zip(to).filter(|(from, to)| from != to) else { continue };
-            let runs_there = leaving_before.contains_key(&(producer.clone(), to.clone()));
-            if !runs_there && !self.leaving.contains_key(&(producer.clone(), from.clone())) {
-                changes.lost_to.entry((from.clone(), to.clone())).or_default().push(producer.clone());
+            let before = owners_before.get(producer).filter(|before| *before != ownership);
+            for Gift { from, to, sets } in before.map(|before| gifts(before, ownership)).unwrap_or_default() {
+                let runs_there = leaving_before.contains_key(&(producer.clone(), to.clone()));
+                if !runs_there && !self.leaving.contains_key(&(producer.clone(), from.clone())) {
+                    changes.lost_to.entry((from, to)).or_default().add(producer, sets);
+                }
+            }
+        }
+        for ((producer, from), _) in leaving_before.iter().filter(|(_, before)| before.taken_over) {
+            let keeps = self.owners.get(producer).is_some_and(|owner| owner.includes(from));
+            if keeps && !self.leaving.contains_key(&(producer.clone(), from.clone())) {
+                changes.kept.push((from.clone(), producer.clone()));
             }
         }
         let advertised_before = std::mem::take(&mut self.advertised);

@@ -12,6 +12,8 @@ use super::daemons::Health;
 use super::event::{Action, DownReason};
 use super::{Conductor, Now};
 use crate::notation::{Name, NameSet};
+use crate::placement::Load;
+use crate::placement::sets::Weight;
 
 /// With more sets than this, those of further producers are told when the first have been moved: a report has to stay
 /// far below the 1.5 MiB that etcd takes.
@@ -42,6 +44,15 @@ pub struct Report {
     /// How far it has come with producers that are being moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaited: Option<Awaited>,
+    /// Of a sampler whose metric sets are weighed: all of them together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sets: Option<Load>,
+    /// The schema and the weight of each set, where the producer is so heavy that it may have to be split.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub each: BTreeMap<String, (String, Weight)>,
+    /// Of an aggregator: the producers of which it sees other sets than another instance tells.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub differing: NameSet,
 }
 
 /// How far a daemon has come with producers that are being moved.
@@ -100,11 +111,18 @@ impl Conductor {
         let state = self.daemons.get(name).filter(|state| state.health != Health::Unknown)?;
         let group = self.relations.group_of(name);
         let is_waited_for = self.is_waited_for(name);
-        if group.is_none() && !is_waited_for {
+        let weighed = self.sets_to_tell(name);
+        // What is known of its sets stays true while a sampler is down. Else nobody is to wait for it.
+        let is_waited_for_in_vain = self.is_weighed(name) && weighed.is_none() && !state.is_up();
+        if group.is_none() && !is_waited_for && weighed.is_none() && !is_waited_for_in_vain {
             return None;
         }
+        let tells_whether_up = group.is_some() || is_waited_for || is_waited_for_in_vain;
+        let (sets, each) = weighed.unzip();
         let mut report = Report {
-            down: state.down.clone().filter(|_| !state.is_up()),
+            down: state.down.clone().filter(|_| tells_whether_up && !state.is_up()),
+            sets,
+            each: each.unwrap_or_default(),
             configured: is_waited_for && state.configured_once,
             services_since_us: if is_waited_for { state.services_since_us } else { 0 },
             ..Report::default()
@@ -113,6 +131,7 @@ impl Conductor {
         report.started = state.running().cloned().collect();
         report.idle = state.running().filter(|producer| state.is_idle(producer)).cloned().collect();
         report.advertised = state.advertised().cloned().collect();
+        report.differing = self.told_otherwise(name, group);
         let ready = self.ready_of(name);
         if !ready.is_empty() {
             let plan = self.council.plan(group).map_or(0, |plan| plan.number);
@@ -128,7 +147,8 @@ impl Conductor {
         let asked = group.map(|group| group.asked_since()).unwrap_or_default();
         let mut ready = BTreeMap::new();
         let mut sets_told = 0;
-        for producer in self.awaited_moves(name) {
+        let awaited = self.awaited_moves(name);
+        for producer in awaited.into_iter().chain(self.held_in_part(name)).collect::<BTreeSet<Name>>() {
             let asked_us = asked.get(&producer).copied().unwrap_or(0);
             let is_fresh = state.readiness.get(&producer).is_some_and(|readiness| readiness.seen_us >= asked_us);
             if is_fresh && sets_told < MOST_SETS_TOLD {

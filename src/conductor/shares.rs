@@ -44,6 +44,10 @@ impl Conductor {
         }
         let all = config.producers.keys().chain(state.advertised.keys());
         parts.others = all.filter(|producer| !parts.split.contains_key(*producer)).cloned().collect();
+        if !self.is_alone() {
+            // Not every instance knows the names of all sets, and none is to find the updaters of another wrong.
+            return Some(parts);
+        }
 
         let mut sets_of_others = SchemaOfSet::new();
         let mut count: usize = parts.split.values().map(SchemaOfSet::len).sum();

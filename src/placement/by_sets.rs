@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::Ownership;
 use super::sets::{Band, PlacedSet, Reason, Weight, place_sets};
 use crate::notation::Name;
@@ -26,7 +28,7 @@ pub struct PlacementBySets {
 }
 
 /// What an aggregator carries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     /// The weight of its sets.
     pub weight: Weight,

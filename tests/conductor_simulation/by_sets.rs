@@ -17,9 +17,9 @@ use super::world::{SECOND_US, World};
 use crate::daemon::Imitation;
 
 /// What a set costs, and who has it ready.
-struct FoundSet {
+pub(crate) struct FoundSet {
     weight: Weight,
-    ready_on: Vec<Name>,
+    pub(crate) ready_on: Vec<Name>,
 }
 
 /// The world of a seed, balanced by sets.
@@ -29,7 +29,7 @@ pub(crate) fn world(seed: u64) -> World {
     by_sets(seed, [Imitation::Main, Imitation::V45][seed as usize % 2], cluster)
 }
 
-fn by_sets(seed: u64, imitation: Imitation, cluster: Cluster) -> World {
+pub(crate) fn by_sets(seed: u64, imitation: Imitation, cluster: Cluster) -> World {
     let mut world = World::new(seed, imitation, cluster);
     world.settings.rebalance = Rebalance::Sets;
     world
@@ -53,7 +53,7 @@ impl World {
     }
 
     /// Every set of the samplers of a group, by its producer and name.
-    fn sets_below(&mut self, group: &AggregatorGroup) -> BTreeMap<(Name, String), FoundSet> {
+    pub(crate) fn sets_below(&mut self, group: &AggregatorGroup) -> BTreeMap<(Name, String), FoundSet> {
         let mut found = BTreeMap::new();
         for producer in group.producers.values() {
             let Some(daemon) = self.network.daemon(self.host(&producer.daemon)) else { continue };
@@ -168,7 +168,7 @@ impl World {
     }
 
     /// Verbs that a daemon has been sent since then, temporary updaters apart.
-    fn verbs_sent(&self, daemon: &Name, since_us: u64) -> BTreeSet<String> {
+    pub(crate) fn verbs_sent(&self, daemon: &Name, since_us: u64) -> BTreeSet<String> {
         let sent = self.history.commands_since(since_us).filter(|sent| sent.daemon == *daemon);
         let lasting =
             sent.filter(|sent| !sent.command.get(Attribute::Name).is_some_and(|n| n.starts_with(BoostConfig::PREFIX)));
@@ -185,7 +185,7 @@ fn name(text: &str) -> Name {
     Name::from(text)
 }
 
-fn split_producers(world: &World) -> BTreeSet<Name> {
+pub(crate) fn split_producers(world: &World) -> BTreeSet<Name> {
     let owners = world.owners().into_iter().filter(|(_, owner)| owner.whole().is_none());
     owners.map(|((_, producer), _)| producer).collect()
 }
@@ -324,7 +324,7 @@ fn sets_of_the_same_name_have_an_owner_each_and_disturb_nobody() {
 }
 
 /// Somebody makes a sampler publish one more set.
-fn publish(world: &mut World, sampler: &str, plugin: &str, set: &str) {
+pub(crate) fn publish(world: &mut World, sampler: &str, plugin: &str, set: &str) {
     let options = format!("producer={sampler} instance={set}");
     for (verb, words) in [
         (Verb::Load, [(Attribute::Name, plugin), (Attribute::Plugin, "procnetdev2")]),

@@ -337,6 +337,27 @@ impl World {
                 faults.push(format!("{aggregator} has a leftover: {name} {found:?}"));
             }
         }
+        if self.board.is_some() && self.goes_by_sets(group) {
+            self.check_updaters_of_parts(group, aggregator, &updaters, faults);
+        } else {
+            self.check_updaters(group, aggregator, &updaters, faults);
+        }
+        let text = self.ask(aggregator, Verb::StrgpStatus).unwrap_or_default();
+        let policies = Observation::policies_from(status::parse(&text).unwrap());
+        for name in group.stores.keys() {
+            if !policies.get(name).is_some_and(|policy| policy.running) {
+                faults.push(format!("{aggregator} does not run the policy {name}"));
+            }
+        }
+    }
+
+    fn check_updaters(
+        &self,
+        group: &AggregatorGroup,
+        aggregator: &Name,
+        updaters: &BTreeMap<Name, ObservedUpdater>,
+        faults: &mut Vec<String>,
+    ) {
         if updaters.len() != group.updaters.len() {
             faults.push(format!("{aggregator} has {} updaters instead of {}", updaters.len(), group.updaters.len()));
         }
@@ -353,12 +374,31 @@ impl World {
                 faults.push(format!("{aggregator} has no updater as {}: {updaters:?}", updater.name));
             }
         }
-        let text = self.ask(aggregator, Verb::StrgpStatus).unwrap_or_default();
-        let policies = Observation::policies_from(status::parse(&text).unwrap());
-        for name in group.stores.keys() {
-            if !policies.get(name).is_some_and(|policy| policy.running) {
-                faults.push(format!("{aggregator} does not run the policy {name}"));
-            }
+    }
+
+    /// Among several instances each part of a producer has an updater of its own, beside that of all other producers.
+    fn check_updaters_of_parts(
+        &self,
+        group: &AggregatorGroup,
+        aggregator: &Name,
+        updaters: &BTreeMap<Name, ObservedUpdater>,
+        faults: &mut Vec<String>,
+    ) {
+        let owners = self.owners();
+        let is_part = |producer: &Name| {
+            let owner = owners.iter().find(|((_, name), _)| name == producer).map(|(_, owner)| owner);
+            owner.is_some_and(|owner| owner.share_of(aggregator).is_some())
+        };
+        let (parts, others): (BTreeSet<Name>, BTreeSet<Name>) =
+            group.producers.keys().cloned().partition(|producer| is_part(producer));
+        let mut wanted: Vec<BTreeSet<Name>> = parts.into_iter().map(|producer| [producer].into()).collect();
+        wanted.push(others);
+        let mut wanted: Vec<BTreeSet<Name>> = group.updaters.iter().flat_map(|_| wanted.clone()).collect();
+        let mut found: Vec<BTreeSet<Name>> = updaters.values().map(|updater| updater.producers.clone()).collect();
+        wanted.sort();
+        found.sort();
+        if found != wanted {
+            faults.push(format!("{aggregator} has updaters for {found:?} instead of {wanted:?}"));
         }
     }
 

@@ -501,6 +501,7 @@ impl World {
                 self.agent_goes_on(&daemon);
             }
             Action::Run { daemon, session, changes, scope } => {
+                self.check_order(&daemon);
                 self.check_stops(&daemon, &changes);
                 self.give_order(&daemon, Order { session, changes, scope });
             }

@@ -1,8 +1,10 @@
 //! What it costs to collect a set.
 
+use serde::{Deserialize, Serialize};
+
 /// What collecting a set costs: millionths of a byte per second, so that a set of which little is read an hour counts
 /// as well, and that sums of different intervals compare as they should.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Weight(pub(super) u64);
 
 impl Weight {
@@ -18,6 +20,19 @@ impl Weight {
     #[expect(clippy::cast_precision_loss, reason = "for people to read")]
     pub fn bytes_per_s(self) -> f64 {
         self.0 as f64 / 1e6
+    }
+
+    /// So many times as much, divided by so many.
+    #[must_use]
+    pub fn scaled(self, times: usize, divided_by: usize) -> Weight {
+        let scaled = u128::from(self.0) * times as u128 / divided_by.max(1) as u128;
+        Weight(u64::try_from(scaled).unwrap_or(u64::MAX))
+    }
+
+    /// How much the two differ.
+    #[must_use]
+    pub fn abs_diff(self, other: Weight) -> Weight {
+        Weight(self.0.abs_diff(other.0))
     }
 
     /// The mean of some weights, nothing of none.

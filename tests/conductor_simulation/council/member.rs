@@ -188,6 +188,20 @@ impl World {
         }
     }
 
+    /// A conductor orders nothing to be sent while it is suspended, and only to its own daemons: whether that may still be
+    /// sent when its turn comes is another question.
+    pub(crate) fn check_order(&mut self, daemon: &Name) {
+        if self.board.is_none() {
+            return;
+        }
+        let (seat, standing) = (self.seat, self.client().standing.clone());
+        if standing.part == Part::Suspended {
+            self.violation(format!("{seat} orders something for {daemon} while it is suspended"));
+        } else if !standing.mine.contains(daemon) {
+            self.violation(format!("{seat} orders something for {daemon}, which is not its own"));
+        }
+    }
+
     /// Whether the instance whose turn it is may send something to a daemon, as it has to ask right before it does.
     pub(crate) fn may_send(&mut self, daemon: &Name) -> bool {
         if self.board.is_none() {
