@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails in a test fails the test")]
 
+#[path = "members/by_sets.rs"]
+mod by_sets;
 #[path = "members/council.rs"]
 mod council;
 #[path = "members/daemons_lost.rs"]

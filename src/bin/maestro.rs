@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use maestro::cli::{self, LogLevel};
 use maestro::cluster::Cluster;
@@ -69,7 +69,7 @@ struct Arguments {
     return_delay: Duration,
 
     /// Keep each producer connected on the aggregator that would take it over: a loss then costs fewer samples, and each
-    /// sampler carries a second connection
+    /// sampler carries a second connection. With --rebalance sets, producers that are split go without
     #[arg(long)]
     standby: bool,
 
@@ -131,9 +131,6 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {
-    if arguments.standby && arguments.rebalance == Rebalance::Sets {
-        bail!("--standby is for whole producers: use it with --rebalance producers");
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
     let outcome = runtime.block_on(serve(arguments));
     // Nothing is owed to the daemons: whatever is still being said ends here.

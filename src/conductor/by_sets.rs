@@ -26,6 +26,12 @@ pub(super) struct PlacedBySets {
     at_us: u64,
 }
 
+impl PlacedBySets {
+    pub(super) fn at_us(&self) -> u64 {
+        self.at_us
+    }
+}
+
 impl Conductor {
     /// Who is to collect the configured producers of a group that is balanced by sets; `None` for any other.
     pub(super) fn place_by_sets(
@@ -60,7 +66,17 @@ impl Conductor {
             }
         }
         let band = if complete { self.settings.band } else { NO_BALANCING };
-        let plan = place_by_sets(&sets.weights(config, &current), &config.aggregators, usable, &current, band);
+        // Where an owner is lost, its producers are connected where they stand by.
+        let standby_of =
+            |producer: &Name| state.standbys.on().get(producer).filter(|standby| usable.contains(*standby));
+        let mut held = current.clone();
+        for (producer, owner) in held.iter_mut().filter(|(_, owner)| owner.whole().is_some_and(|o| !usable.contains(o)))
+        {
+            if let Some(standby) = standby_of(producer) {
+                *owner = Ownership::Whole(standby.clone());
+            }
+        }
+        let plan = place_by_sets(&sets.weights(config, &current), &config.aggregators, usable, &held, band);
         if !complete {
             self.timers.insert((now.mono_us + TRY_AGAIN_US, Timer::Group(name.clone())));
         }
@@ -76,10 +92,11 @@ impl Conductor {
     pub(super) fn adopt_by_sets(&self, config: &AggregatorGroup) -> BTreeMap<Name, Ownership> {
         let owner = |producer: &Name| {
             let running: Vec<&Name> = config.aggregators.iter().filter(|a| self.runs(a, producer)).collect();
+            let running = self.collecting(producer, running);
             // Of one that several run, another instance tells the sets of who has some of them ready and some not.
             let collects_all = |aggregator: &&&Name| {
                 let daemon = self.daemons.get(**aggregator);
-                let told = daemon.filter(|daemon| !daemon.is_idle(producer)).and_then(|daemon| daemon.told.as_ref());
+                let told = daemon.and_then(|daemon| daemon.told.as_ref());
                 told.is_some_and(|told| told.awaited.as_ref().is_none_or(|it| !it.ready.contains_key(producer)))
             };
             if let Some(owner) = running.iter().find(collects_all).filter(|_| running.len() > 1) {

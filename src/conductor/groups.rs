@@ -356,8 +356,10 @@ impl Conductor {
     fn adopt(&mut self, name: &Name, config: &AggregatorGroup) {
         if self.groups.get(name).is_some_and(|state| state.sets.is_some()) {
             let owners = self.adopt_by_sets(config);
+            let standbys = self.adopt_standbys(config);
             if let Some(state) = self.groups.get_mut(name) {
                 state.owners = owners;
+                state.standbys = Standbys::adopted(standbys);
             }
             // Their updaters have waited for this.
             self.dirty_daemons.extend(config.aggregators.iter().cloned());
@@ -366,19 +368,15 @@ impl Conductor {
         let names: Vec<Name> = config.producers.keys().cloned().collect();
         let homes = home_blocks(&names, &config.aggregators);
         let mut owners = BTreeMap::new();
-        let mut standbys = BTreeMap::new();
         for producer in &names {
             let running: Vec<&Name> = config.aggregators.iter().filter(|a| self.runs(a, producer)).collect();
-            let collecting = self.collecting(producer, running.clone());
+            let collecting = self.collecting(producer, running);
             let at_home = collecting.iter().find(|aggregator| homes.get(producer) == Some(aggregator));
             if let Some(owner) = at_home.or(collecting.first()) {
                 owners.insert(producer.clone(), Ownership::Whole((*owner).clone()));
             }
-            let idle = running.into_iter().find(|aggregator| !collecting.contains(aggregator));
-            if let Some(standby) = idle.filter(|_| self.keeps_standbys(config)) {
-                standbys.insert(producer.clone(), standby.clone());
-            }
         }
+        let standbys = self.adopt_standbys(config);
         if let Some(state) = self.groups.get_mut(name) {
             state.owners = owners;
             state.standbys = Standbys::adopted(standbys);

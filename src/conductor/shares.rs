@@ -43,9 +43,14 @@ impl Conductor {
             parts.split.insert(producer, share);
         }
         let all = config.producers.keys().chain(state.advertised.keys());
-        parts.others = all.filter(|producer| !parts.split.contains_key(*producer)).cloned().collect();
-        if !self.is_alone() {
-            // Not every instance knows the names of all sets, and none is to find the updaters of another wrong.
+        let collected = self.collected(name, config, state);
+        let is_other = |producer: &&Name| {
+            !parts.split.contains_key(*producer) && collected.as_ref().is_none_or(|some| some.contains(*producer))
+        };
+        parts.others = all.filter(is_other).cloned().collect();
+        // Not every instance knows the names of all sets, and none is to find the updaters of another wrong. What stands
+        // by is listed in no updater.
+        if !self.is_alone() || collected.is_some() {
             return Some(parts);
         }
 

@@ -8,24 +8,34 @@
 //! what is to be collected, and a producer that an updater lists does not stand by: it runs where it does not belong.
 //!
 //! A connection delivers what is subscribed to, so a group that subscribes to something keeps no standbys: each message
-//! would arrive twice. Producers that advertise themselves are connected to all aggregators as it is.
+//! would arrive twice. Where a group is balanced by metric sets, whole producers stand by and split ones do not. Producers
+//! that advertise themselves are connected to all aggregators as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Conductor;
+use super::by_sets::PlacedBySets;
 use super::groups::GroupState;
 use super::notice::Notice;
-use super::{Conductor, Rebalance};
 use crate::cluster::{AggregatorGroup, Cluster};
 use crate::notation::Name;
-use crate::placement::place_standbys;
+use crate::placement::{place_standbys, place_standbys_by_sets};
 
 /// Where the producers of a group stand by.
 #[derive(Debug, Default)]
 pub(super) struct Standbys {
     /// The aggregator of each.
     on: BTreeMap<Name, Name>,
-    /// The owners and the usable aggregators that they were placed for.
-    placed_for: Option<(BTreeMap<Name, Name>, BTreeSet<Name>)>,
+    /// What they were placed for.
+    placed_for: Option<PlacedFor>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct PlacedFor {
+    owners: BTreeMap<Name, Name>,
+    usable: BTreeSet<Name>,
+    /// When the weights were looked at last, if they matter.
+    weighed_us: Option<u64>,
 }
 
 impl Standbys {
@@ -45,8 +55,7 @@ impl Standbys {
 
 impl Conductor {
     pub(super) fn keeps_standbys(&self, group: &AggregatorGroup) -> bool {
-        let by_producers = self.settings.rebalance == Rebalance::Producers;
-        self.settings.standby && by_producers && group.aggregators.len() > 1 && group.subscriptions.is_empty()
+        self.settings.standby && group.aggregators.len() > 1 && group.subscriptions.is_empty()
     }
 
     /// Tells which groups go without standbys although they are wanted.
@@ -70,13 +79,21 @@ impl Conductor {
             state.standbys = Standbys::default();
             return;
         }
-        let placed_for = (state.whole_owners(), usable);
+        let weighed_us = state.placed_by_sets.as_ref().map(PlacedBySets::at_us);
+        let placed_for = PlacedFor { owners: state.whole_owners(), usable, weighed_us };
         if state.standbys.placed_for.as_ref() == Some(&placed_for) {
             return;
         }
         let producers: Vec<Name> = config.producers.keys().cloned().collect();
-        let (owners, usable) = &placed_for;
-        state.standbys.on = place_standbys(&producers, &config.aggregators, usable, owners, &state.standbys.on);
+        let PlacedFor { owners, usable, .. } = &placed_for;
+        let before = &state.standbys.on;
+        state.standbys.on = match &state.sets {
+            None => place_standbys(&producers, &config.aggregators, usable, owners, before),
+            Some(sets) => {
+                let weights = sets.weights(config, &state.owners);
+                place_standbys_by_sets(&weights, usable, &state.owners, before, self.settings.band)
+            }
+        };
         state.standbys.placed_for = Some(placed_for);
     }
 
@@ -120,6 +137,17 @@ impl Conductor {
         // What is collected here although it belongs elsewhere goes on until it is stopped.
         let others = daemon.running().filter(|producer| !is_owned(producer) && !daemon.is_idle(producer));
         Some(owned.chain(others).cloned().collect())
+    }
+
+    /// Where producers stand by since an earlier maestro: an aggregator runs them, and another collects them.
+    pub(super) fn adopt_standbys(&self, config: &AggregatorGroup) -> BTreeMap<Name, Name> {
+        let idle = |producer: &Name| -> Option<Name> {
+            let running: Vec<&Name> = config.aggregators.iter().filter(|a| self.runs(a, producer)).collect();
+            let collecting = self.collecting(producer, running.clone());
+            running.into_iter().find(|aggregator| !collecting.contains(aggregator)).cloned()
+        };
+        let producers = config.producers.keys().filter(|_| self.keeps_standbys(config));
+        producers.filter_map(|producer| Some((producer.clone(), idle(producer)?))).collect()
     }
 
     /// Of the aggregators that run a producer, those that collect it; all of them where none does.

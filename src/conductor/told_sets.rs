@@ -228,3 +228,68 @@ impl Conductor {
         started.filter(is_in_part).map(|(name, _)| name.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::GroupPlan;
+    use super::*;
+
+    fn known(producer: usize, sets: usize) -> Known {
+        let set = |set| {
+            let schema = format!("schema-{set}");
+            (format!("node-{producer}/{schema}"), KnownSet { schema, weight: Weight::of(24_576, 1_000_000) })
+        };
+        Known::singly((0..sets).map(set).collect())
+    }
+
+    fn report(known: &Known) -> Report {
+        let (load, each) = known.to_tell();
+        Report { sets: Some(load), each, ..Report::default() }
+    }
+
+    fn bytes(value: &impl serde::Serialize) -> usize {
+        serde_json::to_string(value).unwrap().len()
+    }
+
+    #[test]
+    fn what_is_told_comes_back_as_it_was() {
+        for known in [known(1, 3), Known { singly: false, ..known(1, 3) }, known(1, 0)] {
+            let text = serde_json::to_string(&report(&known)).unwrap();
+            let heard = Known::heard(&serde_json::from_str(&text).unwrap()).unwrap();
+            let sets = if known.singly { known.sets.clone() } else { BTreeMap::new() };
+            let singly = !sets.is_empty();
+            assert_eq!(heard, Known { sets, singly, ..known }, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_weight_is_told_again_only_when_it_has_changed_by_more_than_a_twentieth() {
+        let told = Known::told(known(1, 100).sets, false, None);
+        for (sets, load) in [(96, told.load), (104, told.load), (94, known(1, 94).load), (107, known(1, 107).load)] {
+            assert_eq!(Known::told(known(1, sets).sets, false, Some(&told)).load, load, "{sets}");
+            assert_eq!(Known::told(known(1, sets).sets, true, Some(&told)).load, known(1, sets).load);
+        }
+    }
+
+    /// What 30 000 samplers with 5 sets each and 20 with 400 take in etcd, and the plan of who collects them.
+    #[test]
+    fn a_large_cluster_takes_little() {
+        let light = bytes(&report(&Known { singly: false, ..known(12_345, 5) }));
+        let giant = bytes(&report(&known(12_345, 400)));
+        let aggregator = |number: usize| Name::from(format!("agg-{}", number % 64));
+        let mut plan = GroupPlan::default();
+        for producer in 0..30_000 {
+            let producer_name = Name::from(format!("node-{producer}-10002"));
+            plan.owners.entry(aggregator(producer / 469)).or_default().insert(producer_name);
+        }
+        for giant in 0..20 {
+            let mut shares: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
+            for (set, name) in known(giant, 400).sets.into_keys().enumerate() {
+                shares.entry(aggregator(3 * giant + set % 3)).or_default().insert(name);
+            }
+            plan.split.insert(Name::from(format!("giant-{giant}-10002")), shares);
+        }
+        println!("a sampler {light} bytes, a giant {giant}, the plan {}", bytes(&plan));
+        assert!(light < 60 && giant < 400 * 60 && bytes(&plan) < 250_000);
+    }
+}

@@ -23,7 +23,7 @@ const MOST_COMPARISONS: usize = 20_000;
 pub struct Parts {
     /// The producers of which it fetches only these sets.
     pub split: BTreeMap<Name, SchemaOfSet>,
-    /// All other producers of the group, those included that do not run here.
+    /// All other producers of the group, those included that do not run here, unless only some are to be collected.
     pub others: BTreeSet<Name>,
     /// The sets of the others that it fetches; `None` where there are so many that they have to go without names.
     pub sets_of_others: Option<SchemaOfSet>,

@@ -9,9 +9,11 @@ mod ownership;
 mod producers;
 pub mod sets;
 mod standby;
+mod standby_by_sets;
 
 pub use advertised::place_advertised;
 pub use by_sets::{Load, PlacementBySets, SetWeights, ShareMove, place_by_sets};
 pub use ownership::Ownership;
 pub use producers::{home_blocks, place_on_standbys, place_producers};
 pub use standby::place_standbys;
+pub use standby_by_sets::place_standbys_by_sets;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use maestro::cluster::{AggregatorGroup, Cluster};
 use maestro::conductor::{Notice, Rebalance};
 use maestro::desired::BoostConfig;
+use maestro::ldmsd::observation::ProducerState;
 use maestro::ldmsd::{Attribute, Command, Verb};
 use maestro::notation::Name;
 use maestro::placement::sets::Weight;
@@ -26,7 +27,9 @@ pub(crate) struct FoundSet {
 pub(crate) fn world(seed: u64) -> World {
     let cluster = if (seed / 2).is_multiple_of(3) { fixture("sets-current") } else { uneven() };
     // On 4.4 a plugin has one instance, and these clusters need several.
-    by_sets(seed, [Imitation::Main, Imitation::V45][seed as usize % 2], cluster)
+    let mut world = by_sets(seed, [Imitation::Main, Imitation::V45][seed as usize % 2], cluster);
+    world.settings.standby = seed % 5 == 3;
+    world
 }
 
 pub(crate) fn by_sets(seed: u64, imitation: Imitation, cluster: Cluster) -> World {
@@ -102,15 +105,30 @@ impl World {
         if most - least > heaviest + 0.5 {
             faults.push(format!("the loads are {loads:?}, the heaviest set {heaviest}"));
         }
+        let mut standbys: BTreeMap<&Name, usize> = BTreeMap::new();
         for aggregator in &group.aggregators {
             let producers = self.producers_on(aggregator);
+            let collected = self.collected_on(aggregator);
             for producer in group.producers.keys() {
                 let wanted = owners.get(producer).is_some_and(|owner| owner.includes(aggregator));
                 match producers.get(producer) {
                     Some(found) if found.state.is_started() == wanted => {}
+                    Some(found) if self.keeps_standbys(group) && found.state == ProducerState::Connected => {
+                        if collected.contains(producer) || found.ready_sets().next().is_some() {
+                            faults.push(format!("{aggregator} collects {producer}, which stands by there"));
+                        }
+                        *standbys.entry(producer).or_default() += 1;
+                    }
                     found => faults
                         .push(format!("{producer} on {aggregator}: {:?}, wanted {wanted}", found.map(|p| p.state))),
                 }
+            }
+        }
+        for producer in group.producers.keys().filter(|_| self.keeps_standbys(group)) {
+            let wanted = usize::from(owners.get(producer).is_some_and(|owner| owner.whole().is_some()));
+            let count = standbys.get(producer).copied().unwrap_or_default();
+            if count != wanted {
+                faults.push(format!("{producer} stands by {count} times instead of {wanted}"));
             }
         }
     }
@@ -294,6 +312,63 @@ fn a_producer_that_became_too_heavy_for_one_is_split_for_the_price_of_a_moment()
     assert_eq!(stops.count(), 1, "who keeps a part lets the producer go once");
     // Apart from that moment.
     assert_eq!(world.lost_samples(begin_us), [""; 0]);
+}
+
+#[test]
+fn who_stands_by_takes_over_from_a_lost_one() {
+    let lost = name("l1-agg-2");
+    for seed in 0..6 {
+        let cluster = if seed % 2 == 0 { fixture("sets-current") } else { uneven() };
+        let mut world = by_sets(seed, Imitation::Main, cluster);
+        world.settings.standby = true;
+        world.start_maestro();
+        world.run_for(30 * SECOND_US);
+        assert_eq!(world.faults_of_state(), [""; 0]);
+        let before = world.owners();
+        let orphans: Vec<&(Name, Name)> =
+            before.iter().filter(|(_, owner)| owner.whole() == Some(&lost)).map(|(key, _)| key).collect();
+        let connected: BTreeMap<Name, BTreeSet<Name>> = ["l1-agg-1", "l1-agg-3"]
+            .map(|on| {
+                (
+                    name(on),
+                    world
+                        .producers_on(&name(on))
+                        .into_iter()
+                        .filter(|(_, found)| found.state.is_started())
+                        .map(|(producer, _)| producer)
+                        .collect(),
+                )
+            })
+            .into();
+        // From just after a sample, before the tick that fetches it, on.
+        let phase_us = world.now_us() % SECOND_US;
+        world.run_for(SECOND_US - phase_us + (20 + seed * 100) * SECOND_US / 1_000);
+        world.kill(&lost);
+        world.run_for(SECOND_US / 2);
+        let owners = world.owners();
+        assert!(!orphans.is_empty());
+        for key in orphans {
+            let to = owners[key].whole().unwrap();
+            assert!(connected[to].contains(&key.1), "{} was not connected to {to}", key.1);
+        }
+        world.run_for(40 * SECOND_US);
+        world.restart(&lost);
+        world.run_for(60 * SECOND_US);
+        assert_eq!(world.faults_of_state(), [""; 0]);
+        assert_eq!(world.history.violations, [""; 0]);
+
+        // Without them again, and with them: nothing moves.
+        for standby in [false, true] {
+            let (owners, begin_us) = (world.owners(), world.now_us());
+            world.settings.standby = standby;
+            world.start_maestro();
+            world.run_for(90 * SECOND_US);
+            assert_eq!(world.owners(), owners);
+            assert_eq!(world.faults_of_state(), [""; 0]);
+            assert_eq!(world.lost_samples(begin_us - 5 * SECOND_US), [""; 0]);
+            assert_eq!(world.history.violations, [""; 0]);
+        }
+    }
 }
 
 /// A daemon holds a name once: of two sets of one name an aggregator collects the one that it looked up first, and both

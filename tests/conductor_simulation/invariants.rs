@@ -337,7 +337,7 @@ impl World {
                 faults.push(format!("{aggregator} has a leftover: {name} {found:?}"));
             }
         }
-        if self.board.is_some() && self.goes_by_sets(group) {
+        if self.goes_by_sets(group) && (self.board.is_some() || self.keeps_standbys(group)) {
             self.check_updaters_of_parts(group, aggregator, &updaters, faults);
         } else {
             self.check_updaters(group, aggregator, &updaters, faults);
@@ -376,7 +376,8 @@ impl World {
         }
     }
 
-    /// Among several instances each part of a producer has an updater of its own, beside that of all other producers.
+    /// Among several instances, and with standbys, each part of a producer has an updater of its own, beside that of all
+    /// other producers, or of those that do not stand by.
     fn check_updaters_of_parts(
         &self,
         group: &AggregatorGroup,
@@ -392,7 +393,12 @@ impl World {
         let (parts, others): (BTreeSet<Name>, BTreeSet<Name>) =
             group.producers.keys().cloned().partition(|producer| is_part(producer));
         let mut wanted: Vec<BTreeSet<Name>> = parts.into_iter().map(|producer| [producer].into()).collect();
-        wanted.push(others);
+        let is_owned = |producer: &Name| {
+            let owner = owners.iter().find(|((_, name), _)| name == producer).map(|(_, owner)| owner);
+            owner.is_some_and(|owner| owner.includes(aggregator))
+        };
+        let names_some = self.keeps_standbys(group);
+        wanted.push(others.into_iter().filter(|producer| !names_some || is_owned(producer)).collect());
         let mut wanted: Vec<BTreeSet<Name>> = group.updaters.iter().flat_map(|_| wanted.clone()).collect();
         let mut found: Vec<BTreeSet<Name>> = updaters.values().map(|updater| updater.producers.clone()).collect();
         wanted.sort();

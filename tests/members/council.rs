@@ -19,6 +19,8 @@ pub(crate) struct Council {
     pub(crate) proxies: Vec<Proxy>,
     ports: [FreePort; 3],
     lease: &'static str,
+    /// What each is told besides.
+    pub(crate) arguments: &'static [&'static str],
 }
 
 impl Council {
@@ -48,7 +50,7 @@ impl Council {
             site.write_text(file, &format!("members:\n{members}maestro_members:\n{maestros}"));
         }
         site.load("cluster.yaml");
-        Council { maestros: [None, None, None], site, etcd, proxies, ports, lease: "10s" }
+        Council { maestros: [None, None, None], site, etcd, proxies, ports, lease: "10s", arguments: &[] }
     }
 
     /// All at work, the first of them leading, and the site as configured.
@@ -79,7 +81,7 @@ impl Council {
         let etcd_yaml = if index == 0 { "etcd-by-proxies.yaml" } else { "etcd.yaml" };
         let arguments =
             ["--cluster", etcd_yaml, "--member", &member, "--member-lease", self.lease, "--log-level", "debug"];
-        self.maestros[index] = Some(self.site.maestro(&arguments));
+        self.maestros[index] = Some(self.site.maestro(&[&arguments, self.arguments].concat()));
     }
 
     /// Ends one as a power cut does.

@@ -16,9 +16,6 @@ async fn wrong_usage_is_refused() {
         assert_eq!(run.code, Some(2), "{arguments:?}");
         assert!(run.stderr.starts_with("error: ") && run.stderr.contains(text), "{}", run.stderr);
     }
-    let both = site.maestro_that_ends(&["--ldms_config", "cluster.yaml", "--rebalance", "sets", "--standby"]).await;
-    assert_eq!(both.code, Some(1));
-    assert!(both.stderr.contains("--standby is for whole producers"), "{}", both.stderr);
     let nothing = site.maestro_ctrl(&[]);
     assert_eq!((nothing.code, nothing.stdout.as_str()), (Some(2), ""));
     assert!(nothing.stderr.contains("--ldms_config"), "{}", nothing.stderr);

@@ -1,8 +1,11 @@
 //! Several instances that balance by metric sets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use maestro::cluster::Cluster;
+use maestro::conductor::Part;
 use maestro::ldmsd::{Attribute, Verb};
+use maestro::notation::Name;
 
 use super::super::by_sets::{by_sets, publish, split_producers};
 use super::super::clusters::{fixture, generated, uneven};
@@ -10,8 +13,6 @@ use super::super::scenarios::name;
 use super::super::world::{SECOND_US, World};
 use super::faults::CouncilFault;
 use crate::daemon::Imitation;
-use maestro::cluster::Cluster;
-use maestro::conductor::Part;
 
 const AGGREGATORS: [&str; 3] = ["l1-agg-1", "l1-agg-2", "l1-agg-3"];
 
@@ -227,4 +228,27 @@ fn what_is_told_of_sets_is_little_and_nothing_at_rest() {
     let (reports_again, plans_again) = world.board().bytes;
     println!("{} and {} more when an instance is lost", reports_again - reports, plans_again - plans);
     assert!(reports_again - reports < 60 * 60 + 2_000 && plans_again == plans, "{reports_again} and {plans_again}");
+}
+
+#[test]
+fn who_gives_a_part_away_takes_no_other_meanwhile() {
+    for seed in 0..4 {
+        let mut world = calm(seed, uneven());
+        let group = name("l1-agg-[1-3]");
+        let config = world.cluster.groups[&group].clone();
+        world.kill(&name("l1-agg-2"));
+        world.run_for(40 * SECOND_US);
+        world.restart(&name("l1-agg-2"));
+        let mut owners: BTreeMap<(Name, String), BTreeSet<Name>> = BTreeMap::new();
+        for _ in 0..200 {
+            for ((producer, set), found) in world.sets_below(&config) {
+                let owner = world.owners()[&(group.clone(), producer.clone())].owner_of(&set).cloned();
+                let so_far = owners.entry((producer.clone(), set.clone())).or_default();
+                so_far.extend(owner);
+                assert!(found.ready_on.iter().all(|on| so_far.contains(on)), "{set} on {:?}", found.ready_on);
+            }
+            world.run_for(SECOND_US / 5);
+        }
+        assert!(owners.values().any(|owners| owners.len() > 1));
+    }
 }
