@@ -73,15 +73,23 @@ fn one_updater(
     for wanted in missing {
         let without = going.iter().copied().filter(|name| observed.producers.contains_key(*name));
         let mut steps: Vec<Step> = names.next().map(|name| add(&name, wanted, without)).into_iter().flatten().collect();
-        // What it takes the place of goes when it runs. That is one; what else there is would pile up.
+        // What it takes the place of goes when it runs: one, or several that have different producers, which it unites. What
+        // else there is would pile up.
         let replaced = |found: &ObservedUpdater| match &wanted.only_producers {
             Some(producers) if parts.len() > 1 => !producers.is_disjoint(&found.producers),
             _ => true,
         };
-        let replaced: Vec<&Name> = ours.iter().filter(|(_, found)| replaced(found)).map(|(name, _)| *name).collect();
-        for (index, name) in replaced.into_iter().enumerate() {
-            ours.remove(name);
-            if index > 0 {
+        let replaced: BTreeMap<&Name, &ObservedUpdater> = ours.extract_if(.., |_, found| replaced(found)).collect();
+        let mut going_on: Vec<&ObservedUpdater> = Vec::new();
+        for (name, found) in replaced {
+            let unites = |other: &&ObservedUpdater| {
+                !other.producers.is_empty()
+                    && !found.producers.is_empty()
+                    && other.producers.is_disjoint(&found.producers)
+            };
+            if going_on.iter().all(unites) {
+                going_on.push(found);
+            } else {
                 steps.extend(remove(name));
             }
         }
@@ -420,6 +428,18 @@ mod tests {
         ));
         let none = part(&["node-1"], Some(&[]));
         assert!(sent(&[none], &["node-1"], &[])[0].contains("updtr_match_add name=updtr_0 regex=^$ match=inst"));
+    }
+
+    #[test]
+    fn parts_that_are_united_go_on_until_the_whole_runs_and_nothing_piles_up() {
+        let whole = part(&["node-1", "node-2"], None);
+        let parts = [("updtr_0", found(&["node-1"], &["^a$"])), ("updtr_0.1", found(&["node-2"], &["^b$"]))];
+        let add = "updtr_add name=updtr_0.2 interval=1000000; updtr_prdcr_add name=updtr_0.2 regex=^(node-1|node-2)$; \
+                   updtr_start name=updtr_0.2";
+        assert_eq!(sent(std::slice::from_ref(&whole), &["node-1", "node-2"], &parts), [add]);
+        let parts = [("updtr_0", found(&["node-1"], &["^a$"])), ("updtr_0.1", found(&["node-1"], &["^b$"]))];
+        let removed = format!("{add}; updtr_stop name=updtr_0.1; updtr_del name=updtr_0.1");
+        assert_eq!(sent(&[whole], &["node-1", "node-2"], &parts), [removed]);
     }
 
     #[test]
