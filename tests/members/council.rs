@@ -63,16 +63,21 @@ impl Council {
     pub(crate) async fn at_work_with_lease(yaml: &[(&str, &str)], lease: &'static str) -> Council {
         let mut council = Council::without_maestros(yaml).await;
         council.lease = lease;
-        council.start(0);
-        council.until_log(0, "state changed STARTING => SUSPENDED: 1 of 3 maestro members alive, 2 are needed").await;
-        council.start(1);
-        council.until_roles(["LEADER", "FOLLOWER", ""]).await;
-        council.start(2);
-        council.until_roles(["LEADER", "FOLLOWER", "FOLLOWER"]).await;
+        council.start_all().await;
         council.site.until_home().await;
-        council.until_shared(&[0, 1, 2]).await;
         council.until_at_rest().await;
         council
+    }
+
+    /// Starts all, the first of them leading.
+    pub(crate) async fn start_all(&mut self) {
+        self.start(0);
+        self.until_log(0, "state changed STARTING => SUSPENDED: 1 of 3 maestro members alive, 2 are needed").await;
+        self.start(1);
+        self.until_roles(["LEADER", "FOLLOWER", ""]).await;
+        self.start(2);
+        self.until_roles(["LEADER", "FOLLOWER", "FOLLOWER"]).await;
+        self.until_shared(&[0, 1, 2]).await;
     }
 
     /// Starts one, as the member of its place.

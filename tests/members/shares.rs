@@ -1,5 +1,7 @@
 //! Each daemon has one maestro.
 
+use etcd_client::GetOptions;
+
 use crate::council::Council;
 use crate::site::PATIENCE;
 use crate::support::eventually;
@@ -76,6 +78,12 @@ async fn the_status_page_tells_who_leads_and_who_collects() {
 #[tokio::test]
 async fn who_gets_a_daemon_knows_what_it_was_configured_with() {
     let mut council = Council::at_work(&[]).await;
+    // What there was to note before anybody was alive is not lost.
+    let mut etcd = council.etcd[0].client().await;
+    let all = etcd.get("/maestro/", Some(GetOptions::new().with_prefix().with_keys_only())).await.unwrap();
+    let lists = all.kvs().iter().filter(|kv| String::from_utf8_lossy(kv.key()).contains("/producers/"));
+    assert_eq!(lists.count(), 2, "one of each group");
+
     council.kill(1);
     council.until_roles(["LEADER", "", "FOLLOWER"]).await;
     council.site.until_home().await;
