@@ -38,7 +38,7 @@ fn all_collected(reports: &BTreeMap<String, Report>) -> bool {
 /// Who collects the giant, or a part of it.
 fn who_has_the_giant(reports: &BTreeMap<String, Report>) -> Vec<&'static str> {
     let has = |aggregator: &&str| reports[*aggregator].collects.iter().any(|producer| producer == "sampler-1-ep");
-    AGGREGATORS.into_iter().filter(|aggregator| has(&aggregator)).collect()
+    AGGREGATORS.into_iter().filter(|aggregator| has(aggregator)).collect()
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_giant_is_split_and_stays_so_when_the_leader_dies() {
     // An aggregator that has a part of it is lost and comes back.
     let lost = who_has_the_giant(&shares)[0];
     council.site.order("kill", &[lost]);
-    council.site.until("the others collect all sets", |reports| all_collected(reports)).await;
+    council.site.until("the others collect all sets", all_collected).await;
     let balanced = |council: &Council| council.maestro(1).log().matches("is balanced by metric sets: agg-1 ").count();
     let so_far = balanced(&council);
     council.site.order("start", &[lost]);
