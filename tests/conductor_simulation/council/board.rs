@@ -97,7 +97,7 @@ pub(crate) enum Council {
     },
     News {
         life: u64,
-        news: News,
+        news: Box<News>,
     },
     WriteArrives {
         life: u64,
@@ -247,7 +247,7 @@ impl World {
     fn tell_others(&mut self, publisher: usize, news: &News) {
         for (seat, life) in self.board().leases.iter().map(|(seat, lease)| (*seat, lease.life)).collect::<Vec<_>>() {
             if seat != publisher {
-                self.tell_instance(seat, Council::News { life, news: news.clone() });
+                self.tell_instance(seat, Council::News { life, news: Box::new(news.clone()) });
             }
         }
     }

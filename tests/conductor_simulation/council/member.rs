@@ -132,7 +132,7 @@ impl World {
                 self.review_standing();
                 self.at(self.now_us(), Happening::Council(Council::KeepAlive));
             }
-            Council::News { life, news } if self.client().life == life => self.take_news(news),
+            Council::News { life, news } if self.client().life == life => self.take_news(*news),
             _ => {}
         }
         self.review_standing();
