@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -11,8 +12,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Names that differ only in leading zeros (`node-1`, `node-01`) are different names; the shorter
 /// one comes first. The order is total and agrees with equality, so that it can key a `BTreeMap`, which is then
 /// asked with a `Name`: a plain `str` is ordered otherwise.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Name(Arc<str>);
+#[derive(Clone)]
+pub struct Name {
+    /// The [`sort_key`], and behind it the text; for a text that is its own sort key, that alone. Names are compared by the
+    /// million when a large cluster changes, and so each comparison is one of bytes.
+    key_and_text: Arc<str>,
+    /// Where the text begins.
+    text_at: usize,
+}
 
 impl Name {
     /// The name as part of a file's name, which holds no slash: `%` is escaped as well, so that no two names meet.
@@ -24,19 +31,41 @@ impl Name {
     /// The text of the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.key_and_text[self.text_at..]
+    }
+
+    fn sort_key(&self) -> &[u8] {
+        let bytes = self.key_and_text.as_bytes();
+        if self.text_at == 0 { bytes } else { &bytes[..self.text_at] }
     }
 }
 
 impl From<&str> for Name {
     fn from(text: &str) -> Name {
-        Name(text.into())
+        match sort_key(text) {
+            None => Name { key_and_text: text.into(), text_at: 0 },
+            Some(key) => Name { text_at: key.len(), key_and_text: (key + text).into() },
+        }
     }
 }
 
 impl From<String> for Name {
     fn from(text: String) -> Name {
-        Name(text.into())
+        Name::from(text.as_str())
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Name) -> bool {
+        self.text_at == other.text_at && self.key_and_text == other.key_and_text
+    }
+}
+
+impl Eq for Name {}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
@@ -54,13 +83,13 @@ impl<'de> Deserialize<'de> for Name {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self)
     }
 }
 
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
@@ -68,25 +97,25 @@ impl std::ops::Deref for Name {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl AsRef<str> for Name {
     fn as_ref(&self) -> &str {
-        &self.0
+        self
     }
 }
 
 impl PartialEq<str> for Name {
     fn eq(&self, other: &str) -> bool {
-        &*self.0 == other
+        self.as_str() == other
     }
 }
 
 impl PartialEq<&str> for Name {
     fn eq(&self, other: &&str) -> bool {
-        &*self.0 == *other
+        self.as_str() == *other
     }
 }
 
@@ -98,42 +127,37 @@ impl PartialOrd for Name {
 
 impl Ord for Name {
     fn cmp(&self, other: &Name) -> Ordering {
-        natural(&self.0, &other.0)
+        // Names that differ in leading zeros only have one sort key.
+        let by_text = || self.len().cmp(&other.len()).then_with(|| self.as_str().cmp(other));
+        self.sort_key().cmp(other.sort_key()).then_with(by_text)
     }
 }
 
-/// Compares two texts run by run: runs of digits as numbers, everything else byte by byte.
-#[must_use]
-pub fn natural(left: &str, right: &str) -> Ordering {
-    let (mut a, mut b) = (left.as_bytes(), right.as_bytes());
-    // Names have long beginnings in common. Only the number in which they part may have begun before.
-    let common = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let number = a[..common].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    (a, b) = (&a[common - number..], &b[common - number..]);
-    while let (Some(&x), Some(&y)) = (a.first(), b.first()) {
-        let step = if x.is_ascii_digit() && y.is_ascii_digit() {
-            let (number_a, rest_a) = split_digits(a);
-            let (number_b, rest_b) = split_digits(b);
-            (a, b) = (rest_a, rest_b);
-            number_a.len().cmp(&number_b.len()).then_with(|| number_a.cmp(number_b))
-        } else {
-            (a, b) = (&a[1..], &b[1..]);
-            x.cmp(&y)
-        };
-        if step.is_ne() {
-            return step;
+/// What stands for a text where bytes are compared: of each number, how many digits it has, and then these. Without the
+/// leading zeros, the number of more digits is the greater one. `None` where nothing in the text is a number.
+fn sort_key(text: &str) -> Option<String> {
+    /// A digit, so that a number comes where its first digit would.
+    const NUMBER: char = '0';
+    /// The most digits that one byte counts, so that the key is a text too.
+    const MOST: u8 = 127;
+    let mut key = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, number) = rest.split_at(start);
+        let (number, after) = number.split_at(number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len()));
+        let digits = number.trim_start_matches('0');
+        key += before;
+        key.push(NUMBER);
+        let mut count = digits.len();
+        while count >= usize::from(MOST) {
+            key.push(char::from(MOST));
+            count -= usize::from(MOST);
         }
+        key.extend(u8::try_from(count).map(char::from));
+        key += digits;
+        rest = after;
     }
-    // Equal but for leading zeros, or one is the beginning of the other.
-    a.len().cmp(&b.len()).then_with(|| left.len().cmp(&right.len())).then_with(|| left.cmp(right))
-}
-
-/// The leading digits without their leading zeros, and what follows them.
-fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, rest) = text.split_at(end);
-    let zeros = digits.iter().position(|byte| *byte != b'0').unwrap_or(digits.len());
-    (&digits[zeros..], rest)
+    (rest.len() < text.len()).then(|| key + rest)
 }
 
 #[cfg(test)]
@@ -168,7 +192,22 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_the_naive_order(a in "[a-b0-2]{0,8}", b in "[a-b0-2]{0,8}") {
-            prop_assert_eq!(natural(&a, &b), naive(&a).cmp(&naive(&b)));
+            prop_assert_eq!(Name::from(&*a).cmp(&Name::from(&*b)), naive(&a).cmp(&naive(&b)));
+        }
+
+        /// Also numbers of hundreds of digits.
+        #[test]
+        fn numbers_of_any_length_are_in_order(a in "[0-1]{1,400}", b in "[0-1]{1,400}") {
+            let (digits_a, digits_b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
+            let by_value = digits_a.len().cmp(&digits_b.len()).then(digits_a.cmp(digits_b));
+            prop_assert_eq!(Name::from(&*a).cmp(&Name::from(&*b)), by_value.then(a.len().cmp(&b.len())));
+        }
+
+        #[test]
+        fn a_name_is_its_text(a in "\\PC{0,8}", b in "[a0-1]{0,3}", c in "[a0-1]{0,3}") {
+            prop_assert_eq!(Name::from(&*a).to_string(), a);
+            let (name, other) = (Name::from(&*b), Name::from(&*c));
+            prop_assert_eq!(name == other, b == c);
         }
 
         #[test]

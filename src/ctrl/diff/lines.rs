@@ -10,8 +10,7 @@ use std::fmt;
 use anstyle::{AnsiColor, Style};
 
 use super::secrets::{one_line, shown};
-use crate::notation::hostlist;
-use crate::notation::name::natural;
+use crate::notation::{Name, hostlist};
 use crate::store::{Difference, Tree};
 
 /// The sections in which objects lie below the group that they belong to: `producers/<group>/<producer>`.
@@ -65,7 +64,7 @@ impl fmt::Display for Line {
 /// One line a key, in counting order.
 pub(super) fn every_key(difference: &Difference<'_>) -> Vec<Line> {
     let mut items = items(difference, |_, _| false);
-    items.sort_by(Item::compare);
+    items.sort_by_cached_key(Item::rank);
     items.iter().map(|item| describe(std::slice::from_ref(item))).collect()
 }
 
@@ -75,7 +74,7 @@ pub(super) fn folded(difference: &Difference<'_>, old: &Tree, new: &Tree) -> Vec
         let other = if sign == Sign::Added { old } else { new };
         sign != Sign::Changed && !has_below(other, object)
     });
-    items.sort_by(Item::compare);
+    items.sort_by_cached_key(Item::rank);
     let mut alike: BTreeMap<_, Vec<Item<'_>>> = BTreeMap::new();
     let mut places: BTreeMap<_, usize> = BTreeMap::new();
     for item in items {
@@ -85,7 +84,7 @@ pub(super) fn folded(difference: &Difference<'_>, old: &Tree, new: &Tree) -> Vec
         *place += 1;
     }
     let mut groups: Vec<Vec<Item<'_>>> = alike.into_values().collect();
-    groups.sort_by(|left, right| left[0].compare(&right[0]));
+    groups.sort_by_cached_key(|group| group[0].rank());
     groups.iter().map(|group| describe(group)).collect()
 }
 
@@ -127,8 +126,8 @@ impl<'a> Item<'a> {
         self.path.split('/').collect()
     }
 
-    fn compare(&self, other: &Item<'_>) -> std::cmp::Ordering {
-        natural(self.path, other.path).then_with(|| self.sign.cmp(&other.sign))
+    fn rank(&self) -> (Name, Sign) {
+        (Name::from(self.path), self.sign)
     }
 
     /// Equal for items that may share a line: whatever counts is left out.
