@@ -5,9 +5,10 @@
 #[path = "layout/generated.rs"]
 mod generated;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use maestro::cluster::{Cluster, Updater};
 use maestro::spec::read_cluster_with;
@@ -154,6 +155,64 @@ fn what_the_python_program_wrote_reads_as_its_yaml() {
     for (case, version) in current.into_iter().chain(of_2024) {
         let read = layout::read(&dump(case, version)).unwrap_or_else(|error| panic!("{case}: {error}"));
         assert_eq!(read, cluster(&format!("reference/{case}/input.yaml")), "{case}");
+    }
+}
+
+/// Every tree that there is of the cases.
+fn trees() -> Vec<Tree> {
+    let current = CURRENT.map(|case| (case, "current"));
+    let of_2024 = OF_2024.map(|case| (case, "2024"));
+    let theirs = current.into_iter().chain(of_2024).map(|(case, version)| dump(case, version));
+    theirs.chain([layout::write(&unusual()), layout::write(&cluster("user-example/ldms.yaml"))]).collect()
+}
+
+/// The first steps of the keys in which two trees differ.
+fn differing_sections(before: &Tree, after: &Tree) -> BTreeSet<String> {
+    let keys = before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key));
+    keys.map(|key| key.split('/').next().unwrap_or(key).to_owned()).collect()
+}
+
+/// Edits of a tree: which key, and the key whose value it gets; without that, it is deleted.
+type Edits = Vec<(prop::sample::Index, Option<prop::sample::Index>)>;
+
+fn edit(tree: &Tree, edits: &Edits) -> Tree {
+    let keys: Vec<&String> = tree.keys().collect();
+    let mut edited = tree.clone();
+    for (key, other) in edits {
+        let key = *key.get(&keys);
+        match other {
+            Some(other) => edited.insert(key.clone(), tree[*other.get(&keys)].clone()),
+            None => edited.remove(key),
+        };
+    }
+    edited
+}
+
+proptest! {
+    /// Whatever was read before, and whether it was any good.
+    #[test]
+    fn a_reader_that_takes_over_reads_the_same(
+        tree in any::<prop::sample::Index>(),
+        plugins_only in any::<bool>(),
+        edits in prop::collection::vec(prop::collection::vec(any::<(prop::sample::Index, Option<prop::sample::Index>)>(), 0..4), 1..4),
+    ) {
+        let mut tree = tree.get(&trees()).clone();
+        let mut reader = layout::Reader::default();
+        let mut changed = None;
+        for edits in edits {
+            prop_assert_eq!(reader.read(&tree, changed.as_ref()).map(Arc::unwrap_or_clone), layout::read(&tree));
+            let kept = |key: &&String| !plugins_only || key.starts_with("plugins/") || key.starts_with("samplers/");
+            let part: Tree = tree.iter().filter(|(key, _)| kept(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
+            if part.is_empty() {
+                continue;
+            }
+            let mut edited = tree.clone();
+            edited.retain(|key, _| !part.contains_key(key));
+            edited.extend(edit(&part, &edits));
+            changed = Some(differing_sections(&tree, &edited));
+            tree = edited;
+        }
+        prop_assert_eq!(reader.read(&tree, changed.as_ref()).map(Arc::unwrap_or_clone), layout::read(&tree));
     }
 }
 

@@ -73,7 +73,7 @@ async fn next(events: &mut mpsc::Receiver<WatchEvent>) -> WatchEvent {
 
 async fn next_change(events: &mut mpsc::Receiver<WatchEvent>) -> Snapshot {
     loop {
-        if let WatchEvent::Changed(snapshot) = next(events).await {
+        if let WatchEvent::Changed { snapshot, .. } = next(events).await {
             return snapshot;
         }
     }

@@ -32,7 +32,8 @@ pub enum ConfigEvent {
 /// # Errors
 /// etcd cannot be reached, holds no such cluster, or holds several where none was named; the text says what to do.
 pub async fn read_from_etcd(store: &EtcdStore, prefix: Option<String>) -> anyhow::Result<Cluster> {
-    load(store, prefix).await.map(|(_, _, cluster)| cluster)
+    let (prefix, snapshot) = load(store, prefix).await?;
+    read_first(&mut layout::Reader::default(), &prefix, &snapshot).map(Arc::unwrap_or_clone)
 }
 
 /// Follows the configuration of the cluster `prefix` in etcd; without a prefix, of the only cluster there. What an earlier
@@ -44,7 +45,9 @@ pub async fn from_etcd(
     store: EtcdStore,
     prefix: Option<String>,
 ) -> anyhow::Result<(mpsc::Receiver<ConfigEvent>, Notebook)> {
-    let (prefix, snapshot, cluster) = load(&store, prefix).await?;
+    let (prefix, snapshot) = load(&store, prefix).await?;
+    let mut reader = layout::Reader::default();
+    let cluster = read_first(&mut reader, &prefix, &snapshot)?;
     let (memory, notebook) = Notebook::open(&store, &prefix).await.unwrap_or_else(|error| {
         tracing::warn!(
             "what an earlier maestro has noted cannot be read: {error}; going on without, some commands are sent again"
@@ -54,7 +57,7 @@ pub async fn from_etcd(
     let mut watch = store.watch(&prefix, Some(snapshot))?;
     let (events, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut event = Some(ConfigEvent::Changed(Arc::new(cluster)));
+        let mut event = Some(ConfigEvent::Changed(cluster));
         if events.send(ConfigEvent::Remembered(memory)).await.is_err() {
             return;
         }
@@ -63,10 +66,10 @@ pub async fn from_etcd(
                 return;
             }
             event = watch.recv().await.map(|news| match news {
-                WatchEvent::Changed(snapshot) => match read(&snapshot) {
-                    Ok(cluster) => ConfigEvent::Changed(Arc::new(cluster)),
+                WatchEvent::Changed { snapshot, sections } => match reader.read(&snapshot.tree, sections.as_ref()) {
+                    Ok(cluster) => ConfigEvent::Changed(cluster),
                     Err(error) => ConfigEvent::Trouble(format!(
-                        "the new configuration of `{prefix}` in etcd cannot be used: {error:#}; keeping the last one"
+                        "the new configuration of `{prefix}` in etcd cannot be used: {error}; keeping the last one"
                     )),
                 },
                 WatchEvent::Unavailable(reason) => {
@@ -90,16 +93,15 @@ pub async fn cluster_name(store: &EtcdStore, prefix: Option<String>) -> anyhow::
     }
 }
 
-/// The name of the cluster, what etcd holds of it, and what that means.
-async fn load(store: &EtcdStore, prefix: Option<String>) -> anyhow::Result<(String, Snapshot, Cluster)> {
+/// The name of the cluster and what etcd holds of it.
+async fn load(store: &EtcdStore, prefix: Option<String>) -> anyhow::Result<(String, Snapshot)> {
     let prefix = cluster_name(store, prefix).await?;
     let Some(snapshot) = store.load(&prefix).await? else {
         let others = store.clusters().await.unwrap_or_default();
         let hint = if others.is_empty() { String::new() } else { format!(" (it holds {})", others.join(", ")) };
         bail!("etcd holds no cluster `{prefix}`{hint}: load it with maestro_ctrl --prefix {prefix}");
     };
-    let cluster = read(&snapshot).with_context(|| format!("the configuration of `{prefix}` in etcd"))?;
-    Ok((prefix, snapshot, cluster))
+    Ok((prefix, snapshot))
 }
 
 async fn only_cluster(store: &EtcdStore) -> anyhow::Result<String> {
@@ -111,8 +113,8 @@ async fn only_cluster(store: &EtcdStore) -> anyhow::Result<String> {
     }
 }
 
-fn read(snapshot: &Snapshot) -> anyhow::Result<Cluster> {
-    Ok(layout::read(&snapshot.tree)?)
+fn read_first(reader: &mut layout::Reader, prefix: &str, snapshot: &Snapshot) -> anyhow::Result<Arc<Cluster>> {
+    reader.read(&snapshot.tree, None).with_context(|| format!("the configuration of `{prefix}` in etcd"))
 }
 
 /// Follows an LDMS cluster YAML.

@@ -32,10 +32,10 @@ pub(crate) enum Node {
     Branch(BTreeMap<String, Node>),
 }
 
-/// Takes the paths of the keys apart.
-pub(crate) fn unflatten(tree: &Tree) -> Result<Node, TreeError> {
+/// Takes the paths of keys apart, which are in order.
+pub(crate) fn unflatten<'t>(entries: impl IntoIterator<Item = (&'t String, &'t String)>) -> Result<Node, TreeError> {
     let mut root = BTreeMap::new();
-    let mut entries = tree.iter().peekable();
+    let mut entries = entries.into_iter().peekable();
     while let Some((key, value)) = entries.next() {
         if key.matches('/').count() >= MAX_DEPTH {
             return Err(TreeError::TooDeep(key.chars().take(200).collect()));

@@ -10,7 +10,7 @@ async fn a_watch_tells_every_whole_configuration() {
     for host in ["node-2", "node-3"] {
         let saved = save(&store, "orion", &samplers(host)).await;
         let snapshot = Snapshot { tree: Arc::new(samplers(host)), revision: saved.revision };
-        assert_eq!(next(&mut events).await, WatchEvent::Changed(snapshot));
+        assert!(matches!(next(&mut events).await, WatchEvent::Changed { snapshot: told, .. } if told == snapshot));
     }
     // Neither half a save nor another cluster is a change.
     save_half(&mut etcd.client().await).await;
@@ -98,7 +98,7 @@ async fn a_watch_survives_a_restart_of_etcd() {
     let saved = save(&store, "orion", &samplers("node-3")).await;
     assert_eq!(next(&mut events).await, WatchEvent::Available);
     let snapshot = Snapshot { tree: Arc::new(samplers("node-3")), revision: saved.revision };
-    assert_eq!(next(&mut events).await, WatchEvent::Changed(snapshot));
+    assert!(matches!(next(&mut events).await, WatchEvent::Changed { snapshot: told, .. } if told == snapshot));
 }
 
 #[tokio::test]

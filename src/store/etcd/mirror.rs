@@ -1,6 +1,7 @@
 //! What etcd holds of one cluster, kept up to date by what a watch tells of its keys: reading the hundreds of thousands
 //! of keys of a large cluster again for each change would take longer than everything else that the change needs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use etcd_client::EventType;
@@ -14,6 +15,18 @@ use crate::store::{Snapshot, Tree};
 pub(super) struct Mirror {
     tree: Arc<Tree>,
     revision: i64,
+    /// The sections that have been written to since the configuration that was given last; none where that was
+    /// another one than what this began with.
+    written: Option<BTreeSet<String>>,
+}
+
+/// A configuration, and how it differs from the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct News {
+    pub(super) snapshot: Snapshot,
+    /// The sections (first steps of keys) that are not as they were in the configuration given before; none where that is
+    /// not known.
+    pub(super) sections: Option<BTreeSet<String>>,
 }
 
 /// What happened to a key at a revision.
@@ -38,14 +51,15 @@ impl<'e> KeyEvent<'e> {
 pub(super) struct NotText;
 
 impl Mirror {
-    /// What there was when a save was complete.
+    /// The configuration that was given last.
     pub(super) fn of_snapshot(snapshot: &Snapshot) -> Mirror {
-        Mirror { tree: Arc::clone(&snapshot.tree), revision: snapshot.revision }
+        let tree = Arc::clone(&snapshot.tree);
+        Mirror { tree, revision: snapshot.revision, written: Some(BTreeSet::new()) }
     }
 
     /// What there was at the revision of a reading.
     pub(super) fn of_contents(contents: Contents) -> Mirror {
-        Mirror { tree: Arc::new(contents.tree), revision: contents.revision }
+        Mirror { tree: Arc::new(contents.tree), revision: contents.revision, written: None }
     }
 
     /// The revision up to which all changes are in it.
@@ -64,13 +78,13 @@ impl Mirror {
         &mut self,
         keys: &ClusterKeys,
         events: impl IntoIterator<Item = KeyEvent<'e>>,
-    ) -> Result<Option<Snapshot>, NotText> {
+    ) -> Result<Option<News>, NotText> {
         let known = self.revision;
         let mut saved = None;
-        let mut snapshot = None;
+        let mut news: Option<News> = None;
         for KeyEvent { revision, key, text } in events.into_iter().filter(|event| event.revision > known) {
             if let Some(saved) = saved.take_if(|saved| *saved < revision) {
-                snapshot = Some(self.snapshot(saved));
+                news = Some(self.news(saved, news));
             }
             self.revision = self.revision.max(revision);
             if key == keys.last_updated().as_bytes() {
@@ -79,17 +93,29 @@ impl Mirror {
                 continue;
             }
             let relative = key.get(keys.root().len()..).and_then(|key| str::from_utf8(key).ok()).ok_or(NotText)?;
+            let section = relative.split('/').next().unwrap_or(relative);
+            if let Some(written) = self.written.as_mut().filter(|written| !written.contains(section)) {
+                written.insert(section.to_owned());
+            }
             let tree = Arc::make_mut(&mut self.tree);
             match text {
                 Some(text) => tree.insert(relative.to_owned(), str::from_utf8(text).map_err(|_| NotText)?.to_owned()),
                 None => tree.remove(relative),
             };
         }
-        Ok(saved.map(|saved| self.snapshot(saved)).or(snapshot))
+        Ok(match saved {
+            Some(saved) => Some(self.news(saved, news)),
+            None => news,
+        })
     }
 
-    fn snapshot(&self, revision: i64) -> Snapshot {
-        Snapshot { tree: Arc::clone(&self.tree), revision }
+    /// What there is now, as one configuration; `untold` is one before it that is not given any more.
+    fn news(&mut self, revision: i64, untold: Option<News>) -> News {
+        let mut sections = self.written.replace(BTreeSet::new());
+        if let Some(untold) = untold {
+            sections = sections.zip(untold.sections).map(|(later, before)| &later | &before);
+        }
+        News { snapshot: Snapshot { tree: Arc::clone(&self.tree), revision }, sections }
     }
 }
 
@@ -141,6 +167,7 @@ mod tests {
             let start = Snapshot { tree: Arc::new([("a/a".to_owned(), "x".to_owned())].into()), revision: 10 };
             let mut mirror = Mirror::of_snapshot(&start);
             let mut truth = (*start.tree).clone();
+            let mut given = truth.clone();
             let mut revision = start.revision;
             let mut rest = transactions.as_slice();
             for size in portions {
@@ -161,9 +188,47 @@ mod tests {
                         expected = Some(Snapshot { tree: Arc::new(truth.clone()), revision });
                     }
                 }
-                prop_assert_eq!(mirror.apply(&keys(), events.iter().map(borrowed)), Ok(expected));
+                let news = mirror.apply(&keys(), events.iter().map(borrowed)).unwrap();
+                prop_assert_eq!(news.as_ref().map(|news| &news.snapshot), expected.as_ref());
+                if let Some(news) = news {
+                    let sections = news.sections.unwrap();
+                    let missed = differing(&given, &news.snapshot.tree).find(|section| !sections.contains(*section));
+                    prop_assert_eq!(missed, None);
+                    given = (*news.snapshot.tree).clone();
+                }
             }
             prop_assert_eq!(&*mirror.tree, &truth);
+        }
+    }
+
+    /// The sections that differ.
+    fn differing<'t>(before: &'t Tree, after: &'t Tree) -> impl Iterator<Item = &'t str> {
+        let keys = before.keys().chain(after.keys());
+        keys.filter(|key| before.get(*key) != after.get(*key)).filter_map(|key| key.split('/').next())
+    }
+
+    #[test]
+    fn only_sections_that_were_written_to_count_as_changed() {
+        let start = Snapshot { tree: Arc::default(), revision: 1 };
+        let mut mirror = Mirror::of_snapshot(&start);
+        let written: &[(i64, &[u8])] =
+            &[(2, b"/orion/plugins/a"), (3, b"/orion/last_updated"), (4, b"/orion/daemons/b/c")];
+        let events = written.iter().map(|(revision, key)| KeyEvent { revision: *revision, key, text: Some(b"1") });
+        let news = mirror.apply(&keys(), events).unwrap().unwrap();
+        assert_eq!(news.sections, Some(["plugins".to_owned()].into()));
+        let saved = KeyEvent { revision: 5, key: b"/orion/last_updated", text: Some(b"2") };
+        let news = mirror.apply(&keys(), [saved]).unwrap().unwrap();
+        assert_eq!(news.sections, Some(["daemons".to_owned()].into()));
+    }
+
+    /// What is mirrored need not be what was given before.
+    #[test]
+    fn after_a_reading_any_section_may_differ_once() {
+        let mut mirror =
+            Mirror { written: None, ..Mirror::of_snapshot(&Snapshot { tree: Arc::default(), revision: 1 }) };
+        for (revision, sections) in [(2, None), (3, Some(BTreeSet::new()))] {
+            let saved = KeyEvent { revision, key: b"/orion/last_updated", text: Some(b"1") };
+            assert_eq!(mirror.apply(&keys(), [saved]).unwrap().unwrap().sections, sections);
         }
     }
 

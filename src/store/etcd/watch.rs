@@ -1,5 +1,6 @@
 //! Following a configuration through changes and outages.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::connection::{ANSWER_SIZE_LIMIT_BYTES, Members, Session};
-use super::mirror::{KeyEvent, Mirror, NotText};
+use super::mirror::{KeyEvent, Mirror, News, NotText};
 use super::read::{LastUpdated, last_updated, load, read_now};
 use crate::store::keys::ClusterKeys;
 use crate::store::{Snapshot, StoreError};
@@ -26,8 +27,14 @@ const QUEUE_LENGTH: usize = 4;
 /// What a watch of a configuration tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchEvent {
-    /// The configuration is another one; all of it. Several saves in short succession may be one change.
-    Changed(Snapshot),
+    /// The configuration is another one. Several saves in short succession may be one change.
+    Changed {
+        /// All of it.
+        snapshot: Snapshot,
+        /// The sections (first steps of keys) in which it may differ from the one that this watch told of before, or
+        /// that its owner had; `None` for any.
+        sections: Option<BTreeSet<String>>,
+    },
     /// The configuration cannot be read, for this reason. Told once; the watch goes on trying.
     Unavailable(String),
     /// The configuration can be read again. What has changed meanwhile follows.
@@ -145,7 +152,7 @@ impl Watch {
 
     /// Gives the configuration if it is another one than the receiver has, and the revision from which changes have to be
     /// followed.
-    async fn catch_up(&mut self, session: &mut Session) -> Result<(Option<Snapshot>, i64), StoreError> {
+    async fn catch_up(&mut self, session: &mut Session) -> Result<(Option<News>, i64), StoreError> {
         let LastUpdated { saved, now } = last_updated(session, &self.keys).await?;
         // Another one, not a newer one: an etcd restored from a backup has gone back in time.
         if saved.is_some()
@@ -154,7 +161,7 @@ impl Watch {
         {
             self.mirror = Some(Mirror::of_snapshot(&snapshot));
             let begin = snapshot.revision + 1;
-            return Ok((Some(snapshot), begin));
+            return Ok((Some(News { snapshot, sections: None }), begin));
         }
         // In the middle of a save, such an etcd may hold other keys than were mirrored.
         if let Some(mirror) = self.mirror.take_if(|mirror| saved == Some(mirror.revision())) {
@@ -177,7 +184,7 @@ impl Watch {
         &mut self,
         session: &mut Session,
         change: &WatchResponse,
-    ) -> Result<Option<Snapshot>, StoreError> {
+    ) -> Result<Option<News>, StoreError> {
         let last_updated = self.keys.last_updated();
         let saves = |event: &etcd_client::Event| {
             let is_put = event.event_type() == EventType::Put;
@@ -186,15 +193,15 @@ impl Watch {
         if !change.events().iter().any(saves) {
             return Ok(None);
         }
-        let news = load(session, &self.keys).await?;
-        self.mirror = news.as_ref().map(Mirror::of_snapshot);
-        Ok(news)
+        let snapshot = load(session, &self.keys).await?;
+        self.mirror = snapshot.as_ref().map(Mirror::of_snapshot);
+        Ok(snapshot.map(|snapshot| News { snapshot, sections: None }))
     }
 
-    async fn deliver(&mut self, news: Option<Snapshot>) -> Result<(), Stop> {
-        let Some(snapshot) = news else { return Ok(()) };
+    async fn deliver(&mut self, news: Option<News>) -> Result<(), Stop> {
+        let Some(News { snapshot, sections }) = news else { return Ok(()) };
         self.seen = Some(snapshot.revision);
-        self.tell(WatchEvent::Changed(snapshot)).await
+        self.tell(WatchEvent::Changed { snapshot, sections }).await
     }
 
     async fn tell(&self, event: WatchEvent) -> Result<(), Stop> {

@@ -20,11 +20,13 @@
 
 mod cursor;
 mod read;
+mod reader;
 mod write;
 
 use std::collections::BTreeMap;
 
 pub use read::{LayoutError, read};
+pub use reader::Reader;
 pub use write::write;
 
 use crate::cluster::{AggregatorGroup, Daemon, SamplerGroup, Updater};

@@ -46,9 +46,67 @@ pub enum LayoutError {
 pub fn read(tree: &Tree) -> Result<Cluster, LayoutError> {
     let node = tree::unflatten(tree)?;
     let root = Cursor::root(&node);
+    let foundation = Foundation::read(&root)?;
+    complete(foundation, &root)
+}
 
-    let (mut daemons, ungrouped) = read_daemons(&root.at("daemons"))?;
-    let mut groups = read_groups(&root)?;
+/// The bulk of a cluster: what can be read without the plugins, and where they run.
+pub(super) struct Foundation {
+    pub(super) daemons: BTreeMap<Name, Daemon>,
+    /// Those whose group is not written, but told by the groups that they are in.
+    pub(super) ungrouped: Vec<Name>,
+    /// Without plugins and stores.
+    pub(super) groups: BTreeMap<Name, AggregatorGroup>,
+}
+
+impl Foundation {
+    /// The sections from which it is read.
+    pub(super) const SECTIONS: [&str; 5] = ["aggregators", "daemons", "prdcr_listeners", "producers", "updaters"];
+
+    pub(super) fn read(root: &Cursor<'_>) -> Result<Foundation, LayoutError> {
+        let (daemons, ungrouped) = read_daemons(&root.at("daemons"))?;
+        let groups = read_groups(root)?;
+        let foundation = Foundation { daemons, ungrouped, groups };
+        foundation.check_references(root)?;
+        Ok(foundation)
+    }
+
+    /// What there is of a cluster that has been read.
+    pub(super) fn of(cluster: &Cluster, ungrouped: Vec<Name>) -> Foundation {
+        let bare = |group: &AggregatorGroup| AggregatorGroup {
+            stores: BTreeMap::new(),
+            plugins: Vec::new(),
+            aggregators: group.aggregators.clone(),
+            producers: group.producers.clone(),
+            updaters: group.updaters.clone(),
+            listeners: group.listeners.clone(),
+            subscriptions: group.subscriptions.clone(),
+        };
+        let groups = cluster.groups.iter().map(|(name, group)| (name.clone(), bare(group))).collect();
+        Foundation { daemons: cluster.daemons.clone(), ungrouped, groups }
+    }
+
+    /// Every daemon and endpoint that is looked up must be there.
+    fn check_references(&self, root: &Cursor<'_>) -> Result<(), LayoutError> {
+        for (name, group) in &self.groups {
+            check_daemons(&self.daemons, &group.aggregators, root.at("aggregators").at(name))?;
+            for producer in group.producers.values() {
+                let daemon = self.daemons.get(&producer.daemon);
+                let has_endpoint = |daemon: &Daemon| daemon.endpoints.iter().any(|e| e.name == producer.endpoint);
+                if !daemon.is_some_and(has_endpoint) {
+                    let place = root.at("producers").at(name).at(&producer.name);
+                    let message = format!("daemon `{}` has no endpoint `{}`", producer.daemon, producer.endpoint);
+                    return Err(place.invalid(message));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the rest of a cluster.
+pub(super) fn complete(foundation: Foundation, root: &Cursor<'_>) -> Result<Cluster, LayoutError> {
+    let Foundation { mut daemons, ungrouped, mut groups } = foundation;
     let mut plugins = BTreeMap::new();
     for (key, place) in root.at("plugins").named() {
         plugins.insert(key.clone(), read_plugin(&place, &key, "instance")?);
@@ -59,15 +117,30 @@ pub fn read(tree: &Tree) -> Result<Cluster, LayoutError> {
     read_plugins_of_aggregators(&root.at("aggregators"), &mut groups, &mut plugins)?;
     read_stores(&root.at("stores"), &mut groups, &mut plugins)?;
 
-    let groups_of_daemons = GroupsOfDaemons::new(&groups, &samplers);
-    for name in ungrouped {
-        if let Some(daemon) = daemons.get_mut(&name) {
-            daemon.group = groups_of_daemons.of(&name);
+    if !ungrouped.is_empty() {
+        let groups_of_daemons = GroupsOfDaemons::new(&groups, &samplers);
+        for name in ungrouped {
+            if let Some(daemon) = daemons.get_mut(&name) {
+                daemon.group = groups_of_daemons.of(&name);
+            }
         }
     }
-    let cluster = Cluster { daemons, groups, samplers, plugins: plugins.into_plugins() };
-    check_references(&cluster, &root)?;
-    Ok(cluster)
+    for (name, group) in &samplers {
+        check_daemons(&daemons, &group.daemons, root.at("samplers").at(name))?;
+    }
+    for section in ["producers", "updaters", "stores", "prdcr_listeners"] {
+        if let Some((name, place)) = root.at(section).named().find(|(name, _)| !groups.contains_key(name)) {
+            return Err(place.invalid(format!("there is no group of aggregators `{name}`")));
+        }
+    }
+    Ok(Cluster { daemons, groups, samplers, plugins: plugins.into_plugins() })
+}
+
+fn check_daemons(daemons: &BTreeMap<Name, Daemon>, names: &[Name], place: Cursor<'_>) -> Result<(), LayoutError> {
+    match names.iter().find(|name| !daemons.contains_key(*name)) {
+        Some(daemon) => Err(place.invalid(format!("there is no daemon `{daemon}`"))),
+        None => Ok(()),
+    }
 }
 
 /// The daemons, and the names of those whose group is not written.
@@ -475,36 +548,6 @@ fn read_stores(
                 perm: place.permission("perm")?,
             };
             group.stores.insert(store, policy);
-        }
-    }
-    Ok(())
-}
-
-/// Everything that the rest of the program looks up must be there.
-fn check_references(cluster: &Cluster, root: &Cursor<'_>) -> Result<(), LayoutError> {
-    let check_daemons = |daemons: &[Name], place: Cursor<'_>| match daemons
-        .iter()
-        .find(|daemon| !cluster.daemons.contains_key(*daemon))
-    {
-        Some(daemon) => Err(place.invalid(format!("there is no daemon `{daemon}`"))),
-        None => Ok(()),
-    };
-    for (name, group) in &cluster.groups {
-        check_daemons(&group.aggregators, root.at("aggregators").at(name))?;
-        for producer in group.producers.values() {
-            if cluster.endpoint(&producer.daemon, &producer.endpoint).is_none() {
-                let place = root.at("producers").at(name).at(&producer.name);
-                let message = format!("daemon `{}` has no endpoint `{}`", producer.daemon, producer.endpoint);
-                return Err(place.invalid(message));
-            }
-        }
-    }
-    for (name, group) in &cluster.samplers {
-        check_daemons(&group.daemons, root.at("samplers").at(name))?;
-    }
-    for section in ["producers", "updaters", "stores", "prdcr_listeners"] {
-        if let Some((name, place)) = root.at(section).named().find(|(name, _)| !cluster.groups.contains_key(name)) {
-            return Err(place.invalid(format!("there is no group of aggregators `{name}`")));
         }
     }
     Ok(())
