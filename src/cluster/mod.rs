@@ -9,6 +9,7 @@ mod aggregator;
 mod daemon;
 mod plugin;
 mod relations;
+mod rescheduling;
 
 use std::collections::BTreeMap;
 

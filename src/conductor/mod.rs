@@ -21,6 +21,7 @@
 //! - `shown`: what a daemon shows of its producers, to this instance or to another.
 //! - `replacement`: when an updater may go that another one has taken the place of.
 //! - `doubt`: whether what cannot be observed is still so after somebody else has changed a daemon.
+//! - `rescheduling`: other times of plugins, and nothing else.
 //! - `reconcile`: from roles to changes to actions.
 //! - `memory`: what the next maestro has to know.
 
@@ -44,6 +45,7 @@ mod plan;
 mod reconcile;
 mod replacement;
 mod report;
+mod rescheduling;
 mod shares;
 mod shown;
 mod standby;
@@ -68,6 +70,9 @@ use crate::desired::AdvertiserWanted;
 use crate::notation::Name;
 use crate::placement::Ownership;
 use crate::placement::sets::Band;
+
+/// How many daemons are looked at before their actions are handed out. Some milliseconds' worth.
+const MOST_DAEMONS_AT_ONCE: usize = 256;
 
 /// A moment, as the runtime tells it: the core reads no clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +181,11 @@ impl Conductor {
     pub fn handle(&mut self, event: Event, now: Now) -> Vec<Action> {
         match event {
             Event::Remembered(memory) => self.remembered(memory, now),
-            Event::Configured(cluster) => self.configure(cluster, now),
+            Event::Configured(cluster) => {
+                if !self.reschedule(&cluster) {
+                    self.configure(cluster, now);
+                }
+            }
             Event::Up { daemon, session, pid, numbering, observed } => {
                 self.daemon_up(&daemon, session, pid, numbering, observed, now);
             }
@@ -201,6 +210,9 @@ impl Conductor {
     /// When to send an [`Event::Wake`], on the monotonic clock.
     #[must_use]
     pub fn next_wake_us(&self) -> Option<u64> {
+        if !self.dirty_daemons.is_empty() {
+            return Some(0);
+        }
         self.timers.first().map(|(at, _)| *at)
     }
 
@@ -250,8 +262,11 @@ impl Conductor {
         }
     }
 
+    /// Looks at some of the daemons of which something has changed: what the first of thousands are to be sent is on its
+    /// way while the next are looked at.
     fn reconcile_daemons(&mut self, now: Now) {
-        while let Some(daemon) = self.dirty_daemons.pop_first() {
+        for _ in 0..MOST_DAEMONS_AT_ONCE {
+            let Some(daemon) = self.dirty_daemons.pop_first() else { return };
             self.reconcile(&daemon, now);
         }
     }

@@ -34,6 +34,11 @@ pub enum Notice {
         /// How many producers, over all groups.
         producers: usize,
     },
+    /// A configuration was taken in which plugins have other times or options, and nothing else differs.
+    Rescheduled {
+        /// How many daemons have one of these plugins and are managed.
+        daemons: usize,
+    },
     /// A daemon answers.
     DaemonUp {
         /// The daemon.
@@ -190,6 +195,11 @@ impl fmt::Display for Notice {
                 write!(f, "configuration taken: {daemons} daemons ({managed} managed), ")?;
                 let plural = if *groups == 1 { "" } else { "s" };
                 write!(f, "{groups} aggregator group{plural}, {}", Producers(*producers))
+            }
+            Notice::Rescheduled { daemons: 0 } => f.write_str("configuration taken: nothing is to be changed"),
+            Notice::Rescheduled { daemons } => {
+                let plural = if *daemons == 1 { "" } else { "s" };
+                write!(f, "configuration taken: other plugin options or intervals on {daemons} daemon{plural}")
             }
             Notice::DaemonUp { daemon, restarted: false } => write!(f, "{daemon} answers"),
             Notice::DaemonUp { daemon, restarted: true } => {
