@@ -4,8 +4,13 @@ use std::cmp::Reverse;
 
 use super::Weight;
 
-/// What the heaviest of `aggregators` carries at least: the mean, the heaviest set, and, since of the `k·m + 1` heaviest
-/// sets some `k + 1` share one of `m` aggregators, the lightest `k + 1` of these.
+/// What the heaviest of `aggregators` carries at least: the mean; the heaviest set; since of the `k·m + 1` heaviest sets
+/// some `k + 1` share one of `m` aggregators, the lightest `k + 1` of these; and the least under which the sets that
+/// are heavier than a third of it have room.
+///
+/// The heaviest set first, to whoever carries least, is never more than four thirds of this: who is heavier than that got
+/// the last of his sets while everybody carried more than the bound less a third, so this set and all before it are
+/// heavier than a third, and of these, two to an aggregator, no order makes better pairs.
 #[must_use]
 pub fn lower_bound(weights: impl Iterator<Item = Weight>, aggregators: usize) -> Weight {
     let mut weights: Vec<u64> = weights.map(|weight| weight.0).collect();
@@ -22,7 +27,38 @@ pub fn lower_bound(weights: impl Iterator<Item = Weight>, aggregators: usize) ->
     let together = (0..).map(|k| (k, k * aggregators + 1)).take_while(|(_, count)| *count <= weights.len());
     let together =
         together.map(|(k, count)| weights[count - 1 - k..count].iter().fold(0u64, |sum, w| sum.saturating_add(*w)));
-    Weight(together.max().unwrap_or(0).max(mean))
+    let bound = together.max().unwrap_or(0).max(mean);
+    Weight(room_for_large(&weights, aggregators, bound))
+}
+
+/// The least weight, not below `bound`, under which the sets heavier than a third of it have room, with the heaviest sets
+/// in descending order. Three of them are too many for an aggregator.
+fn room_for_large(descending: &[u64], aggregators: usize, bound: u64) -> u64 {
+    let has_room = |limit: u64| {
+        let is_large = |weight: &&u64| **weight > limit / 3;
+        let large = &descending[..descending.iter().take_while(is_large).count()];
+        let Some(alone) = (2 * aggregators).checked_sub(large.len()) else { return false };
+        // As many as can be are alone, the heaviest of them; of the rest the heaviest goes with the lightest.
+        let pairs = &large[alone.min(large.len())..];
+        let (heavy, light) = pairs.split_at(pairs.len() / 2);
+        large.first().is_none_or(|heaviest| *heaviest <= limit)
+            && heavy.iter().zip(light.iter().rev()).all(|(heavy, light)| heavy.saturating_add(*light) <= limit)
+    };
+    let (mut too_little, mut enough) = (bound.saturating_sub(1), bound);
+    while !has_room(enough) {
+        too_little = enough;
+        let Some(doubled) = enough.checked_mul(2) else { return bound };
+        enough = doubled;
+    }
+    while enough - too_little > 1 {
+        let middle = too_little + (enough - too_little) / 2;
+        if has_room(middle) {
+            enough = middle;
+        } else {
+            too_little = middle;
+        }
+    }
+    enough
 }
 
 /// Where all loads should come to lie, but for those that cannot be lighter.

@@ -9,14 +9,24 @@ use super::*;
 /// How aggregators fail and come back: the number of one, and whether it may be used from then on.
 type Faults = Vec<(usize, bool)>;
 
-/// A few sets of a few producers on some aggregators, with what happens to these.
+/// Sets of some producers on some aggregators, with what happens to these.
+fn a_story(
+    producers: u32,
+    most_sets: usize,
+    weights: std::ops::Range<u64>,
+    most_aggregators: usize,
+) -> impl Strategy<Value = (Vec<PlacedSet>, usize, Faults)> {
+    let sets = proptest::collection::vec((0..producers, weights), 1..=most_sets)
+        .prop_map(|sets| sets.into_iter().map(|(producer, weight)| set(producer, weight * 1_000)).collect());
+    (sets, 2..=most_aggregators, proptest::collection::vec((0..=most_aggregators, any::<bool>()), 1..6))
+}
+
+/// So small a one that every placement can be tried.
 fn a_small_story(
     weights: std::ops::Range<u64>,
     most_aggregators: usize,
 ) -> impl Strategy<Value = (Vec<PlacedSet>, usize, Faults)> {
-    let sets = proptest::collection::vec((0u32..6, weights), 1..9)
-        .prop_map(|sets| sets.into_iter().map(|(producer, weight)| set(producer, weight * 1_000)).collect());
-    (sets, 2..=most_aggregators, proptest::collection::vec((0usize..5, any::<bool>()), 1..6))
+    a_story(6, 8, weights, most_aggregators)
 }
 
 /// What a change found, who might be used, and what it made of that.
@@ -164,6 +174,15 @@ proptest! {
             prop_assert!(heaviest(&placement) * 3 <= optimum * 4, "{} for {optimum}", heaviest(&placement));
             let again = place_sets(&placed(&sets, &placement), &usable, Band::default());
             prop_assert_eq!(again.moves, [], "a second look moves nothing");
+        }
+    }
+
+    /// However many sets there are: nobody need know the optimum.
+    #[test]
+    fn it_is_always_within_a_third_of_the_bound(story in a_story(20, 40, 1..60, 12)) {
+        for (_, _, placement) in tell(story) {
+            let bound = placement.lower_bound.0;
+            prop_assert!(heaviest(&placement) * 3 <= bound * 4, "{} for {bound}", heaviest(&placement));
         }
     }
 
