@@ -57,6 +57,8 @@ pub(super) struct DaemonState {
     pub(super) configured_once: bool,
     /// The operator knows that it is not given its push updaters.
     pub(super) push_withheld: bool,
+    /// What has left its configuration and stays, as the operator knows.
+    pub(super) lingering: BTreeSet<String>,
     /// When something was asked last that was waited for.
     pub(super) last_poll_us: u64,
     /// A service that is asked of it has not been switched on in this run of it.
@@ -119,6 +121,7 @@ impl DaemonState {
             settled: false,
             configured_once: false,
             push_withheld: false,
+            lingering: BTreeSet::new(),
             last_poll_us: 0,
             lacks_services: false,
             services_since_us: 0,

@@ -340,6 +340,8 @@ impl Conductor {
         }
         state.placed_at_us = Some(now.mono_us);
         self.adopt(name, config);
+        // Until now each was left as it is.
+        self.dirty_daemons.extend(config.aggregators.iter().cloned());
         self.expect_services(config, now);
         true
     }
@@ -361,8 +363,6 @@ impl Conductor {
                 state.owners = owners;
                 state.standbys = Standbys::adopted(standbys);
             }
-            // Their updaters have waited for this.
-            self.dirty_daemons.extend(config.aggregators.iter().cloned());
             return;
         }
         let names: Vec<Name> = config.producers.keys().cloned().collect();

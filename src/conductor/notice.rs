@@ -95,6 +95,13 @@ pub enum Notice {
         /// The group.
         group: Name,
     },
+    /// Something has left the configuration of a daemon that it does not give up.
+    Lingers {
+        /// The daemon.
+        daemon: Name,
+        /// What.
+        what: String,
+    },
     /// Somebody else has changed a daemon.
     ChangedByAnother {
         /// The daemon.
@@ -176,6 +183,7 @@ impl Notice {
     pub fn severity(&self) -> Severity {
         match self {
             Notice::PushWithheld { .. }
+            | Notice::Lingers { .. }
             | Notice::StandbyWithheld { .. }
             | Notice::AggregatorLost { .. }
             | Notice::NobodyLeft { .. }
@@ -229,6 +237,9 @@ impl fmt::Display for Notice {
             }
             Notice::PushWithheld { daemon } => {
                 write!(f, "{daemon} gets no push updaters: its line of ldmsd dies of the first push; use mode pull")
+            }
+            Notice::Lingers { daemon, what } => {
+                write!(f, "{what} has left the configuration of {daemon}, which keeps it until it restarts")
             }
             Notice::StandbyWithheld { group } => {
                 write!(f, "{group} keeps no producers standing by: what it subscribes to would arrive twice")

@@ -8,7 +8,7 @@ use super::replacement::goes_on_for_us;
 use super::standing::Part;
 use super::{Conductor, Now, Timer};
 use crate::cluster::UpdaterMode;
-use crate::desired::{Change, Subject, changes, daemon_config, forget_subscriptions};
+use crate::desired::{Change, Subject, changes, daemon_config, lingering, review};
 use crate::ldmsd::Verb;
 use crate::ldmsd::observation::ProducerState;
 use crate::notation::Name;
@@ -40,7 +40,12 @@ impl Conductor {
                 self.actions.push(Action::Report(Notice::PushWithheld { daemon: name.clone() }));
             }
         }
-        forget_subscriptions(&config, &mut state.ledger);
+        review(&config, &state.observed, &mut state.ledger);
+        let lingering = lingering(&config, &state.ledger, state.numbering);
+        for what in lingering.difference(&state.lingering) {
+            self.actions.push(Action::Report(Notice::Lingers { daemon: name.clone(), what: what.clone() }));
+        }
+        state.lingering = lingering;
         let mut wanted = changes(&config, &state.observed, &state.ledger, state.numbering);
 
         if updaters_wait {
@@ -189,7 +194,7 @@ fn scope_of(changes: &[Change]) -> Scope {
             }
             Subject::AuthDomain(_)
             | Subject::Listener(_)
-            | Subject::Environment
+            | Subject::Environment(_)
             | Subject::Streams
             | Subject::Messages
             | Subject::Subscription(_) => {}

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::change::{Change, Step, Subject};
 use super::config::{AdvertiserWanted, DaemonConfig};
+use super::ledger::{Ledger, LedgerEntry};
 use crate::cluster::ProducerListener;
 use crate::ldmsd::observation::{ObservedProducer, ProducerState};
 use crate::ldmsd::{Attribute, Command, Observation, Verb};
@@ -20,19 +21,20 @@ const RUNNING: &[i32] = &[16];
 /// The only word that `advertiser_add` takes for its type, and it has to be given on the wire.
 const ADVERTISER: &str = "advertiser";
 
-pub(super) fn changes(config: &DaemonConfig, observed: &Observation, changes: &mut Vec<Change>) {
+pub(super) fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, changes: &mut Vec<Change>) {
     for (name, wanted) in &config.advertisers {
+        let unshown = unshown_of_advertiser(name, wanted);
         let steps = match observed.producers.get(name) {
             None => vec![Step::accepting(add(name, wanted), EXISTS), start(name)],
             // It goes on as it is. The refusal tells the operator.
-            Some(found) if !is_right(wanted, found) => match found.state {
+            Some(found) if !is_right(wanted, found) || ledger.contradicts(&unshown) => match found.state {
                 ProducerState::Stopped => vec![add(name, wanted).into(), start(name)],
                 _ => vec![add(name, wanted).into()],
             },
             Some(found) if found.state == ProducerState::Stopped => vec![start(name)],
             Some(_) => continue,
         };
-        changes.push(Change::visible(Subject::Advertiser(name.clone()), steps));
+        changes.push(Change { subject: Subject::Advertiser(name.clone()), steps, remember: Some(unshown) });
     }
     for name in &config.retired.advertisers {
         // It cannot be deleted.
@@ -43,15 +45,18 @@ pub(super) fn changes(config: &DaemonConfig, observed: &Observation, changes: &m
     }
     for (name, wanted) in &config.listeners {
         let add = listen(name, wanted);
+        let unshown = unshown_of_listener(name, wanted);
         let start = Command::new(Verb::PrdcrListenStart).with(Attribute::Name, name);
         let steps = match observed.listeners.get(name) {
             None => vec![Step::accepting(add, EXISTS), start.into()],
             // No daemon changes a listener. The refusal tells the operator.
-            Some(found) if found.regex != wanted.regex || found.ip != wanted.ip => vec![add.into()],
+            Some(found) if found.regex != wanted.regex || found.ip != wanted.ip || ledger.contradicts(&unshown) => {
+                vec![add.into()]
+            }
             Some(found) if !found.running => vec![start.into()],
             Some(_) => continue,
         };
-        changes.push(Change::visible(Subject::ProducerListener(name.clone()), steps));
+        changes.push(Change { subject: Subject::ProducerListener(name.clone()), steps, remember: Some(unshown) });
     }
     for name in &config.retired.listeners {
         if observed.listeners.get(name).is_some_and(|found| found.running) {
@@ -59,6 +64,25 @@ pub(super) fn changes(config: &DaemonConfig, observed: &Observation, changes: &m
             changes.push(Change::visible(Subject::ProducerListener(name.clone()), vec![stop.into()]));
         }
     }
+}
+
+/// What an advertiser is given that no daemon shows, or not every line.
+pub(super) fn unshown_of_advertiser(name: &Name, wanted: &AdvertiserWanted) -> LedgerEntry {
+    let text = words(&wanted.options).fold(wanted.target.auth.name.to_string(), |text, word| text + &word);
+    LedgerEntry::new(Subject::Advertiser(name.clone()).to_string(), &text)
+}
+
+/// The same of a listener. Whether it starts what comes is changed by maestro itself.
+pub(super) fn unshown_of_listener(name: &Name, wanted: &ProducerListener) -> LedgerEntry {
+    let disable_start = Attribute::DisableStart.to_string();
+    let reconnect = wanted.reconnect.as_ref().map(ToString::to_string).unwrap_or_default();
+    let lasting = words(&wanted.options).filter(|word| !word.starts_with(&format!(" {disable_start}=")));
+    let text = lasting.fold(reconnect, |text, word| text + &word);
+    LedgerEntry::new(Subject::ProducerListener(name.clone()).to_string(), &text)
+}
+
+fn words(options: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
+    options.iter().map(|(word, value)| format!(" {word}={value}"))
 }
 
 fn is_right(wanted: &AdvertiserWanted, found: &ObservedProducer) -> bool {

@@ -64,8 +64,8 @@ pub enum Subject {
     AuthDomain(Name),
     /// A listening address, `transport:port`.
     Listener(String),
-    /// The environment of the daemon.
-    Environment,
+    /// A variable in the environment of the daemon.
+    Environment(String),
     /// The stream service.
     Streams,
     /// The message service.
@@ -97,7 +97,7 @@ impl fmt::Display for Subject {
         match self {
             Subject::AuthDomain(name) => write!(f, "authentication domain {name}"),
             Subject::Listener(address) => write!(f, "listener {address}"),
-            Subject::Environment => f.write_str("environment"),
+            Subject::Environment(variable) => write!(f, "environment variable {variable}"),
             Subject::Streams => f.write_str("stream service"),
             Subject::Messages => f.write_str("message service"),
             Subject::Plugin(name) => write!(f, "plugin {name}"),

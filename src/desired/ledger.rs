@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::change::Change;
+use super::given::{Given, Unshown};
 use crate::ldmsd::Verb;
+use crate::notation::Name;
 
 /// Bytes of a digest: the texts that are compared are few and nobody's attack.
 const DIGEST_BYTES: usize = 8;
@@ -22,17 +24,31 @@ const DOUBTFUL: char = '?';
 
 /// What has been sent to one run of a daemon: emptied when the daemon restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(default)]
 pub struct Ledger {
+    /// What producers were given.
+    #[serde(skip_serializing_if = "Given::is_empty")]
+    pub(super) producers: Given,
+    /// What updaters were given, by their names on the daemon.
+    #[serde(skip_serializing_if = "Given::is_empty")]
+    pub(super) updaters: Given,
+    #[serde(flatten)]
     sent: BTreeMap<String, Sent>,
 }
 
 /// One entry of a [`Ledger`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedgerEntry {
-    /// What it is about: a later entry of the same key replaces it.
-    key: String,
-    digest: String,
+pub struct LedgerEntry(Entry);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Entry {
+    Sent {
+        /// What it is about: a later entry of the same key replaces it.
+        key: String,
+        digest: String,
+    },
+    Producer(Name, Unshown),
+    Updater(Name, Unshown),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +63,17 @@ impl LedgerEntry {
     /// That `text` has been sent under `key`.
     #[must_use]
     pub fn new(key: impl Into<String>, text: &str) -> LedgerEntry {
-        LedgerEntry { key: key.into(), digest: digest(text) }
+        LedgerEntry(Entry::Sent { key: key.into(), digest: digest(text) })
+    }
+
+    /// What a producer was given.
+    pub(super) fn of_producer(name: &Name, given: Unshown) -> LedgerEntry {
+        LedgerEntry(Entry::Producer(name.clone(), given))
+    }
+
+    /// What an updater was given, by its name on the daemon.
+    pub(super) fn of_updater(on_daemon: &Name, given: Unshown) -> LedgerEntry {
+        LedgerEntry(Entry::Updater(on_daemon.clone(), given))
     }
 }
 
@@ -55,23 +81,56 @@ impl Ledger {
     /// Whether exactly this has been sent last under its key, and nobody can have undone it.
     #[must_use]
     pub fn holds(&self, entry: &LedgerEntry) -> bool {
-        self.sent.get(&entry.key).is_some_and(|sent| sent.digest == entry.digest && !sent.is_doubtful)
+        match &entry.0 {
+            Entry::Sent { key, digest } => {
+                self.sent.get(key).is_some_and(|sent| sent.digest == *digest && !sent.is_doubtful)
+            }
+            Entry::Producer(name, given) => self.producers.of(name) == Some(*given),
+            Entry::Updater(name, given) => self.updaters.of(name) == Some(*given),
+        }
     }
 
     /// Whether something else has been sent last under its key.
     #[must_use]
     pub fn contradicts(&self, entry: &LedgerEntry) -> bool {
-        self.sent.get(&entry.key).is_some_and(|sent| sent.digest != entry.digest)
+        match &entry.0 {
+            Entry::Sent { key, digest } => self.sent.get(key).is_some_and(|sent| sent.digest != *digest),
+            Entry::Producer(name, given) => self.producers.of(name).is_some_and(|known| known != *given),
+            Entry::Updater(name, given) => self.updaters.of(name).is_some_and(|known| known != *given),
+        }
     }
 
     /// Remembers that it has been sent.
     pub fn enter(&mut self, entry: LedgerEntry) {
-        self.sent.insert(entry.key, Sent { digest: entry.digest, is_doubtful: false });
+        match entry.0 {
+            Entry::Sent { key, digest } => drop(self.sent.insert(key, Sent { digest, is_doubtful: false })),
+            Entry::Producer(name, given) => self.producers.enter(&name, given),
+            Entry::Updater(name, given) => self.updaters.enter(&name, given),
+        }
     }
 
-    /// Forgets what is not to be told from what was never sent.
-    pub(super) fn retain(&mut self, mut keeps: impl FnMut(&str) -> bool) {
-        self.sent.retain(|key, _| keeps(key));
+    /// Takes an entry for known of whose subject nothing is known.
+    pub(super) fn assume(&mut self, entry: LedgerEntry) {
+        if let Entry::Sent { key, digest } = entry.0 {
+            self.sent.entry(key).or_insert(Sent { digest, is_doubtful: false });
+        }
+    }
+
+    /// The keys of what has been sent.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.sent.keys().map(String::as_str)
+    }
+
+    /// Forgets what is about something that is not there any more.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(&str) -> bool) {
+        self.sent.retain(|key, _| !is_gone(key));
+    }
+
+    /// What has these keys is to be sent again once it is wanted again.
+    pub(super) fn doubt_those(&mut self, mut those: impl FnMut(&str) -> bool) {
+        for (_, sent) in self.sent.iter_mut().filter(|(key, _)| those(key)) {
+            sent.is_doubtful = true;
+        }
     }
 
     /// Somebody else has changed the daemon: what can be sent again without harm is to be. That does not go for the
@@ -86,10 +145,18 @@ impl Ledger {
     pub fn break_off(&mut self, changes: &[Change]) {
         self.doubt();
         for change in changes {
-            let loads = change.steps.iter().any(|step| matches!(step.command.verb, Verb::Load | Verb::Term));
-            if let Some(entry) = change.remember.as_ref().filter(|_| loads) {
-                let unknown = Sent { digest: UNKNOWN.to_owned(), is_doubtful: true };
-                self.sent.insert(entry.key.clone(), unknown);
+            let Some(entry) = change.remember.clone() else { continue };
+            let any = |verbs: &[Verb]| change.steps.iter().any(|step| verbs.contains(&step.command.verb));
+            match entry.0 {
+                // It is as it was, or as it was to become.
+                Entry::Sent { key, .. } if any(&[Verb::Load, Verb::Term, Verb::StrgpDel]) => {
+                    let unknown = Sent { digest: UNKNOWN.to_owned(), is_doubtful: true };
+                    self.sent.insert(key, unknown);
+                }
+                // It is not there, or as it was to become.
+                Entry::Producer(..) | Entry::Updater(..) => self.enter(entry),
+                Entry::Sent { .. } if any(&[Verb::StrgpAdd]) => self.enter(entry),
+                Entry::Sent { .. } => {}
             }
         }
     }
@@ -98,13 +165,17 @@ impl Ledger {
     #[must_use]
     pub fn to_remember(&self) -> Ledger {
         let first = self.sent.iter().take(MOST_REMEMBERED);
-        Ledger { sent: first.map(|(key, sent)| (key.clone(), sent.clone())).collect() }
+        Ledger {
+            producers: self.producers.clone(),
+            updaters: self.updaters.clone(),
+            sent: first.map(|(key, sent)| (key.clone(), sent.clone())).collect(),
+        }
     }
 
     /// Whether nothing has been sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.sent.is_empty()
+        self.sent.is_empty() && self.producers.is_empty() && self.updaters.is_empty()
     }
 }
 

@@ -11,6 +11,7 @@ mod advertisers;
 mod advertising;
 mod change;
 mod config;
+mod given;
 mod ledger;
 mod parts;
 mod plugin_config;
@@ -20,6 +21,7 @@ mod producers;
 mod record;
 mod regex;
 mod retired;
+mod review;
 mod services;
 pub mod startup;
 #[cfg(test)]
@@ -36,10 +38,11 @@ pub use config::{
 };
 pub use ledger::{Ledger, LedgerEntry};
 pub use parts::{Parts, SchemaOfSet};
-pub use producers::{forget_subscriptions, tombstone};
+pub use producers::tombstone;
 pub use record::{DaemonRecord, Possessions};
 pub use regex::{alternations, escape};
 pub use retired::{Related, Retired, RetiredPlugin, retire};
+pub use review::{lingering, review};
 pub(crate) use updaters::belongs_to;
 
 use crate::ldmsd::{Numbering, Observation};
@@ -56,11 +59,11 @@ pub fn changes(config: &DaemonConfig, observed: &Observation, ledger: &Ledger, n
     plugins::changes(config, observed, ledger, numbering, &mut changes);
     let going = producers::going(config, observed, ledger);
     producers::changes(config, observed, ledger, &going, &mut changes);
-    advertising::changes(config, observed, &mut changes);
-    policies::changes(config, observed, numbering, &mut changes);
+    advertising::changes(config, observed, ledger, &mut changes);
+    policies::changes(config, observed, ledger, numbering, &mut changes);
     // A store plugin can only go when no policy uses it any more.
     plugins::remove_retired(config, observed, numbering, true, &mut changes);
-    updaters::changes(config, observed, &going, &mut changes);
+    updaters::changes(config, observed, ledger, &going, &mut changes);
     producers::start_standbys(config, observed, &going, &mut changes);
     changes
 }

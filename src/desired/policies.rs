@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::change::{Change, Step, Subject};
 use super::config::{DaemonConfig, PolicyWanted};
+use super::ledger::{Ledger, LedgerEntry};
 use super::plugins::instance_name;
 use crate::ldmsd::observation::ObservedPolicy;
 use crate::ldmsd::{Attribute, Command, Numbering, Observation, Verb};
@@ -18,7 +19,13 @@ const NOT_RUNNING: &[i32] = &[16];
 /// Every producer: a policy takes what its updaters bring.
 const ALL_PRODUCERS: &str = ".*";
 
-pub(super) fn changes(config: &DaemonConfig, observed: &Observation, numbering: Numbering, changes: &mut Vec<Change>) {
+pub(super) fn changes(
+    config: &DaemonConfig,
+    observed: &Observation,
+    ledger: &Ledger,
+    numbering: Numbering,
+    changes: &mut Vec<Change>,
+) {
     let deleted = changes.iter().flat_map(|change| &change.steps).filter(|step| step.command.verb == Verb::StrgpDel);
     let with_their_plugins: BTreeSet<String> =
         deleted.filter_map(|step| step.command.get(Attribute::Name)).map(str::to_owned).collect();
@@ -26,10 +33,11 @@ pub(super) fn changes(config: &DaemonConfig, observed: &Observation, numbering: 
         changes.push(Change::visible(Subject::StoragePolicy(name.clone()), remove(name).into()));
     }
     for (name, wanted) in &config.policies {
+        let unshown = unshown(name, wanted);
         let steps = match observed.policies.get(name) {
             None => add(name, wanted, numbering),
             Some(_) if with_their_plugins.contains(name.as_str()) => continue,
-            Some(found) if !is_right(wanted, found, observed, numbering) => {
+            Some(found) if !is_right(wanted, found, observed, numbering) || ledger.contradicts(&unshown) => {
                 let mut steps = Vec::from(remove(name));
                 steps.extend(add(name, wanted, numbering));
                 steps
@@ -37,8 +45,14 @@ pub(super) fn changes(config: &DaemonConfig, observed: &Observation, numbering: 
             Some(found) if !found.running => vec![start(name)],
             Some(_) => continue,
         };
-        changes.push(Change::visible(Subject::StoragePolicy(name.clone()), steps));
+        changes.push(Change { subject: Subject::StoragePolicy(name.clone()), steps, remember: Some(unshown) });
     }
+}
+
+/// What a policy is given that no daemon shows.
+pub(super) fn unshown(name: &Name, wanted: &PolicyWanted) -> LedgerEntry {
+    let perm = wanted.policy.perm.map(|perm| perm.to_string());
+    LedgerEntry::new(Subject::StoragePolicy(name.clone()).to_string(), &perm.unwrap_or_default())
 }
 
 /// Whether the instance that a policy stores with still has another library: before it is changed no policy is right.

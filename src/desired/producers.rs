@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use super::change::{Change, Step, Subject};
 use super::config::{DaemonConfig, ProducerWanted, Run};
+use super::given::Unshown;
 use super::ledger::{Ledger, LedgerEntry};
 use super::regex::{NAMES_IN_ONE, alternation};
 use super::updaters;
@@ -33,7 +34,8 @@ const UNLIMITED: i64 = -1;
 pub(super) fn going<'a>(config: &'a DaemonConfig, observed: &Observation, ledger: &Ledger) -> BTreeSet<&'a Name> {
     let is_outdated = |name: &Name, wanted: &ProducerWanted| {
         observed.producers.get(name).is_some_and(|found| {
-            !same_address(wanted, found) || (!same_attributes(wanted, found) && !is_tombstone(name, ledger))
+            let differs = || !same_attributes(wanted, found) || ledger.contradicts(&unshown(name, wanted));
+            !same_address(wanted, found) || (differs() && !is_tombstone(name, ledger))
         })
     };
     let settled = config.producers.iter().filter(|(_, wanted)| wanted.run != Run::AsItIs);
@@ -168,7 +170,12 @@ fn is_tombstone(name: &Name, ledger: &Ledger) -> bool {
 }
 
 fn add(name: &Name, wanted: &ProducerWanted) -> Change {
-    Change::visible(Subject::Producer(name.clone()), vec![Step::accepting(add_command(name, wanted), EXISTS)])
+    let steps = vec![Step::accepting(add_command(name, wanted), EXISTS)];
+    Change { subject: Subject::Producer(name.clone()), steps, remember: Some(unshown(name, wanted)) }
+}
+
+fn unshown(name: &Name, wanted: &ProducerWanted) -> LedgerEntry {
+    LedgerEntry::of_producer(name, Unshown::of_producer(wanted))
 }
 
 fn add_command(name: &Name, wanted: &ProducerWanted) -> Command {
@@ -203,9 +210,19 @@ fn subscription_key(subscription: &Subscription) -> String {
 
 /// A subscription that the configuration does not have is not made for producers that are added meanwhile, so that it
 /// has to be sent again once the configuration has it again.
-pub fn forget_subscriptions(config: &DaemonConfig, ledger: &mut Ledger) {
+pub(super) fn doubt_subscriptions(config: &DaemonConfig, ledger: &mut Ledger) {
+    let gone: BTreeSet<String> = subscriptions_beyond(config, ledger).collect();
+    ledger.doubt_those(|key| gone.contains(key));
+}
+
+/// The keys of the subscriptions that have been made and have left the configuration.
+pub(super) fn subscriptions_beyond<'a>(
+    config: &DaemonConfig,
+    ledger: &'a Ledger,
+) -> impl Iterator<Item = String> + use<'a> {
     let wanted: BTreeSet<String> = config.subscriptions.iter().map(subscription_key).collect();
-    ledger.retain(|key| !key.starts_with(SUBSCRIPTION) || wanted.contains(key));
+    let made = ledger.keys().filter(|key| key.starts_with(SUBSCRIPTION));
+    made.filter(move |key| !wanted.contains(*key)).map(str::to_owned)
 }
 
 fn attribute_of(source: &SubscriptionSource) -> (Attribute, &str) {

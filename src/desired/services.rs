@@ -23,9 +23,9 @@ pub(super) fn changes(config: &DaemonConfig, ledger: &Ledger, numbering: Numberi
     };
 
     // First: what follows may refer to it.
-    if !config.environment.is_empty() {
-        let words = config.environment.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>();
-        blind(Subject::Environment, None, Command::new(Verb::Env).with(Attribute::String, words.join(" ")).into());
+    for (variable, value) in &config.environment {
+        let set = Command::new(Verb::Env).with(Attribute::String, format!("{variable}={value}"));
+        blind(Subject::Environment(variable.clone()), None, set.into());
     }
     // 4.4 has no message service and always runs its stream service.
     if config.messages && numbering == Numbering::V45 {
@@ -54,4 +54,10 @@ pub(super) fn changes(config: &DaemonConfig, ledger: &Ledger, numbering: Numberi
         let subject = Subject::Listener(format!("{}:{}", listen.xprt, listen.port));
         blind(subject, None, Step::accepting(command, EXISTS));
     }
+}
+
+/// Whether what was sent under a key goes on having an effect once it has left the configuration. A domain or a service
+/// that nobody uses has none.
+pub(super) fn lingers(key: &str) -> bool {
+    ["environment variable ", "listener "].iter().any(|kind| key.starts_with(kind))
 }

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::{Change, Step, Subject};
 use super::config::{BoostConfig, DaemonConfig, UpdaterWanted};
+use super::given::Unshown;
+use super::ledger::{Ledger, LedgerEntry};
 use super::regex::alternations;
 use crate::cluster::{MatchField, SetMatch, Updater, UpdaterMode};
 use crate::ldmsd::observation::{ObservedMode, ObservedUpdater};
@@ -24,6 +26,7 @@ const NO_SET: &str = "^$";
 pub(super) fn changes(
     config: &DaemonConfig,
     observed: &Observation,
+    ledger: &Ledger,
     going: &BTreeSet<&Name>,
     changes: &mut Vec<Change>,
 ) {
@@ -34,7 +37,7 @@ pub(super) fn changes(
         of_one_updater.entry(&wanted.name).or_default().push(wanted);
     }
     for (name, parts) in &of_one_updater {
-        one_updater(name, parts, config, observed, going, changes);
+        one_updater(name, parts, (config, observed, ledger), going, changes);
     }
     for name in observed.updaters.keys().filter(|name| is_ours(name)) {
         if !of_one_updater.keys().any(|wanted| belongs_to(name, wanted)) {
@@ -48,8 +51,7 @@ pub(super) fn changes(
 fn one_updater(
     name: &Name,
     parts: &[&UpdaterWanted],
-    config: &DaemonConfig,
-    observed: &Observation,
+    (config, observed, ledger): (&DaemonConfig, &Observation, &Ledger),
     going: &BTreeSet<&Name>,
     changes: &mut Vec<Change>,
 ) {
@@ -57,7 +59,10 @@ fn one_updater(
         observed.updaters.iter().filter(|(on_daemon, _)| belongs_to(on_daemon, name)).collect();
     let mut missing = Vec::new();
     for wanted in parts {
-        let right = ours.iter().find(|(_, found)| is_right(wanted, found, config, observed, going));
+        let given = Unshown::of_updater(wanted);
+        let was_given = |name: &Name| !ledger.contradicts(&LedgerEntry::of_updater(name, given));
+        let mut right = ours.iter().filter(|(name, _)| was_given(name));
+        let right = right.find(|(_, found)| is_right(wanted, found, config, observed, going));
         match right.map(|(name, found)| (*name, found.running)) {
             None => missing.push(*wanted),
             Some((right, running)) => {
@@ -72,7 +77,8 @@ fn one_updater(
     let mut names = free_names(name, observed);
     for wanted in missing {
         let without = going.iter().copied().filter(|name| observed.producers.contains_key(*name));
-        let mut steps: Vec<Step> = names.next().map(|name| add(&name, wanted, without)).into_iter().flatten().collect();
+        let Some(on_daemon) = names.next() else { continue };
+        let mut steps = add(&on_daemon, wanted, without);
         // What it takes the place of goes when it runs: one, or several that have different producers, which it unites. What
         // else there is would pile up.
         let replaced = |found: &ObservedUpdater| match &wanted.only_producers {
@@ -93,7 +99,8 @@ fn one_updater(
                 steps.extend(remove(name));
             }
         }
-        changes.push(Change::visible(Subject::Updater(label(wanted, parts)), steps));
+        let remember = Some(LedgerEntry::of_updater(&on_daemon, Unshown::of_updater(wanted)));
+        changes.push(Change { subject: Subject::Updater(label(wanted, parts)), steps, remember });
     }
     for name in ours.keys() {
         changes.push(Change::visible(Subject::Updater((*name).clone()), remove(name).into()));
@@ -380,7 +387,7 @@ mod tests {
             ..Observation::default()
         };
         let mut all = Vec::new();
-        changes(&config, &observed, &BTreeSet::new(), &mut all);
+        changes(&config, &observed, &Ledger::default(), &BTreeSet::new(), &mut all);
         let line = |change: &Change| {
             let commands: Vec<String> = change.steps.iter().map(|step| step.command.to_string()).collect();
             commands.join("; ")

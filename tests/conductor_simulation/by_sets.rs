@@ -137,7 +137,7 @@ impl World {
     pub(crate) fn check_stop_by_sets(&mut self, aggregator: &Name, producer: &Name, group: &AggregatorGroup) {
         let source = group.producers.get(producer).map(|producer| producer.daemon.clone());
         let Some(source) = source.filter(|source| self.is_up(source) && !self.is_hung(source)) else { return };
-        let outdated = self.has_another_reconnect(aggregator, producer, group);
+        let outdated = self.has_other_attributes(aggregator, producer, group);
         let just_lost = self.now_us().saturating_sub(PROBE_DEADLINE_US + 2 * SECOND_US);
         let disturbed = group.aggregators.iter().any(|other| !self.history.undisturbed_since(other, just_lost));
         if outdated || disturbed || self.is_hung(aggregator) || !self.history.undisturbed_since(&source, just_lost) {

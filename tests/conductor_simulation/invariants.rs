@@ -7,11 +7,12 @@ use maestro::conductor::Notice;
 use maestro::desired::{BoostConfig, Change, Subject};
 use maestro::ldmsd::observation::{ObservedProducer, ObservedUpdater};
 use maestro::ldmsd::status::PluginStatus;
-use maestro::ldmsd::{Observation, Verb, status};
+use maestro::ldmsd::{Attribute, Observation, Verb, status};
 use maestro::notation::Name;
 use maestro::placement::{Ownership, home_blocks};
 
 use super::agent::PROBE_DEADLINE_US;
+use super::history::Sent;
 use super::world::{Happening, MS_US, SECOND_US, World};
 
 /// Starts on the survivors are on their way so soon after a loss is known; and have arrived so much later.
@@ -81,13 +82,18 @@ impl World {
     }
 
     /// A daemon has a producer with another reconnect interval than the configuration: it has to be made anew.
-    pub(crate) fn has_another_reconnect(
-        &mut self,
-        aggregator: &Name,
-        producer: &Name,
-        group: &AggregatorGroup,
-    ) -> bool {
-        let wanted_us = group.producers[producer].reconnect.us().and_then(|us| u64::try_from(us).ok());
+    pub(crate) fn has_other_attributes(&mut self, aggregator: &Name, producer: &Name, group: &AggregatorGroup) -> bool {
+        let wanted = &group.producers[producer];
+        let adds = |sent: &&Sent| {
+            let is_add = sent.daemon == *aggregator && sent.command.verb == Verb::PrdcrAdd;
+            is_add && sent.command.get(Attribute::Name) == Some(producer)
+        };
+        let perm = wanted.perm.map(|perm| perm.to_string());
+        if self.history.commands_since(0).find(adds).is_some_and(|s| s.command.get(Attribute::Perm) != perm.as_deref())
+        {
+            return true;
+        }
+        let wanted_us = wanted.reconnect.us().and_then(|us| u64::try_from(us).ok());
         self.producers_on(aggregator).get(producer).is_some_and(|found| found.reconnect_us != wanted_us)
     }
 
@@ -125,7 +131,7 @@ impl World {
         for producer in stops {
             let Some(home) = homes.get(producer) else { continue };
             let only_stands_by = self.settings.standby && !collected.contains(producer);
-            if only_stands_by || self.has_another_reconnect(aggregator, producer, &group) {
+            if only_stands_by || self.has_other_attributes(aggregator, producer, &group) {
                 continue;
             }
             let now_us = self.now_us();

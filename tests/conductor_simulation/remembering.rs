@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use maestro::cluster::{Cluster, PluginConfig};
 use maestro::conductor::Memory;
 use maestro::ldmsd::{Attribute, Verb};
-use maestro::notation::Name;
+use maestro::notation::{Name, Permission};
 
 use super::clusters::{fixture, generated};
 use super::faults::without;
@@ -31,6 +31,10 @@ fn sent_at_return(world: &mut World, change: impl FnOnce(&mut Cluster)) -> BTree
     world.start_maestro();
     world.run_for(20 * SECOND_US);
     assert_eq!(world.history.violations, [""; 0]);
+    sent_since(world, begin_us)
+}
+
+fn sent_since(world: &World, begin_us: u64) -> BTreeSet<String> {
     let sent = world.history.commands_since(begin_us).map(|sent| {
         let subject = sent.command.get(Attribute::Name).or(sent.command.get(Attribute::Regex)).unwrap_or_default();
         format!("{} {} {subject}", sent.daemon, sent.command.verb)
@@ -129,6 +133,93 @@ fn an_authentication_domain_with_other_options_and_another_environment_reach_the
         assert!(sent.iter().any(|sent| sent.trim_end() == line), "no {line:?} in {sent:#?}");
     }
     assert!(sent.iter().all(|line| !line.contains("naive1") && !line.contains("plugin")), "{sent:#?}");
+}
+
+/// Others permissions for a producer, a storage policy and an updater.
+fn permit_otherwise(cluster: &mut Cluster) {
+    let other = Some(Permission(0o700));
+    for group in cluster.groups.values_mut() {
+        group.producers.get_mut(&name("node-3-10002")).into_iter().for_each(|producer| producer.perm = other);
+        group.stores.get_mut(&name("csv-loadavg")).into_iter().for_each(|policy| policy.perm = other);
+    }
+    cluster.groups.get_mut(&name("l2-agg")).unwrap().updaters[0].perm = other;
+}
+
+/// What an edit of permissions has to send: for each object the command that adds it, and to those of an aggregator that
+/// no other of them is stopped or made anew.
+fn check_permissions(sent: &BTreeSet<String>) {
+    for aggregator in ["l1-agg-1", "l1-agg-2", "l1-agg-3"] {
+        for verb in ["prdcr_del", "prdcr_add"] {
+            assert!(sent.contains(&format!("{aggregator} {verb} node-3-10002")), "{aggregator} {verb}: {sent:#?}");
+        }
+    }
+    let of = |verb: Verb| sent.iter().filter(|line| line.split(' ').nth(1) == Some(&verb.to_string())).count();
+    assert_eq!((of(Verb::PrdcrAdd), of(Verb::PrdcrStop)), (3, 1), "{sent:#?}");
+    assert_eq!((of(Verb::StrgpAdd), of(Verb::StrgpDel)), (1, 1), "{sent:#?}");
+    assert!(sent.contains("l2-agg strgp_add csv-loadavg"), "{sent:#?}");
+    let top = |line: &&String| line.starts_with("l2-agg updtr_");
+    assert_eq!(sent.iter().filter(top).filter(|line| line.contains("updtr_add ")).count(), 1, "{sent:#?}");
+    assert!(!sent.iter().any(|line| line.starts_with("sampler-")), "{sent:#?}");
+}
+
+#[test]
+fn permissions_that_changed_meanwhile_reach_what_they_are_of_and_nothing_else() {
+    for imitation in [Imitation::Main, Imitation::V44] {
+        let mut world = left_alone(imitation, fixture("basic-current"));
+        check_permissions(&sent_at_return(&mut world, permit_otherwise));
+        assert_eq!(world.faults_of_state(), [""; 0]);
+        world.stop_maestro();
+        assert_eq!(sent_at_return(&mut world, |_| {}), lines(&[]), "the next one knows");
+    }
+}
+
+#[test]
+fn permissions_that_change_reach_what_they_are_of_and_nothing_else() {
+    let mut world = left_alone(Imitation::Main, fixture("basic-current"));
+    world.memory = Memory::default();
+    // This one has found everything as it is, and made nothing.
+    assert!(!sent_at_return(&mut world, |_| {}).iter().any(|line| line.contains("_add node")));
+    let begin_us = world.now_us();
+    let mut cluster = (*world.cluster).clone();
+    permit_otherwise(&mut cluster);
+    world.configure(cluster);
+    world.run_for(20 * SECOND_US);
+    assert_eq!(world.history.violations, [""; 0]);
+    check_permissions(&sent_since(&world, begin_us));
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    let begin_us = world.now_us();
+    world.run_for(20 * SECOND_US);
+    assert_eq!(sent_since(&world, begin_us), lines(&[]));
+}
+
+#[test]
+fn a_variable_that_left_the_environment_is_told_of_and_one_that_came_is_sent() {
+    let edited = |variables: &[(&str, &str)]| {
+        let mut cluster = fixture("basic-current");
+        let sampler = cluster.daemons.get_mut(&name("sampler-1")).unwrap();
+        sampler.environment = variables.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        cluster
+    };
+    let told = |world: &World| {
+        let notices = world.history.notices.iter().map(|(_, notice)| notice.to_string());
+        notices.filter(|line| line.contains("has left")).collect::<Vec<_>>()
+    };
+    let mut world = left_alone(Imitation::Main, edited(&[("A", "1"), ("B", "2")]));
+    let sent = sent_at_return(&mut world, |cluster| *cluster = edited(&[("B", "2"), ("C", "3")]));
+    assert_eq!(sent, lines(&["sampler-1 env "]));
+    assert_eq!(
+        told(&world),
+        ["environment variable A has left the configuration of sampler-1, which keeps it until it restarts"]
+    );
+    world.run_for(100 * SECOND_US);
+    world.kill(&name("sampler-1"));
+    world.run_for(SECOND_US);
+    world.restart(&name("sampler-1"));
+    world.run_for(20 * SECOND_US);
+    assert_eq!(told(&world).len(), 1);
+    world.stop_maestro();
+    sent_at_return(&mut world, |_| {});
+    assert_eq!(told(&world).len(), 1, "it has restarted without the variable");
 }
 
 #[test]

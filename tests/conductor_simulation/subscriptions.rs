@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use maestro::cluster::Cluster;
+use maestro::conductor::Notice;
 use maestro::ldmsd::Verb;
 use maestro::notation::Name;
 
@@ -47,18 +49,42 @@ fn a_subscription_is_in_force_again_after_a_daemon_came_back_without_its_service
     assert!((1..8).contains(&reconnected), "only one that connected too early connects again: {reconnected} of 8");
 }
 
+/// The cluster before anybody subscribed to anything.
+fn without_subscriptions() -> Cluster {
+    let mut cluster = fixture("streams-current");
+    cluster.groups.get_mut(&name("l1-agg-[1-2]")).unwrap().subscriptions.clear();
+    cluster.daemons.values_mut().for_each(|daemon| {
+        daemon.stream_enable = None;
+        daemon.msg_enable = None;
+    });
+    cluster
+}
+
+#[test]
+fn what_is_subscribed_to_no_more_is_told_of_once() {
+    let mut world = calm(1, fixture("streams-current"));
+    world.configure(without_subscriptions());
+    world.run_for(20 * SECOND_US);
+    let told = |world: &World| -> Vec<String> {
+        let notices = world.history.notices.iter().map(|(_, notice)| notice);
+        notices.filter(|n| matches!(n, Notice::Lingers { .. })).map(ToString::to_string).collect()
+    };
+    let first = told(&world);
+    assert_eq!(first.len(), 2 * 3, "{first:#?}");
+    let expected = "subscription stream kokkos-perf-data .* has left the configuration of l1-agg-2, which keeps it until it restarts";
+    assert!(first.iter().any(|line| line == expected), "{first:#?}");
+    world.run_for(100 * SECOND_US);
+    assert_eq!(told(&world), first);
+    // What comes back is not complained of any more, and sent again for those who have come meanwhile.
+    world.configure(fixture("streams-current"));
+    world.run_for(20 * SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    assert_eq!(told(&world), first);
+}
+
 #[test]
 fn a_subscription_that_is_new_in_the_configuration_comes_into_force() {
-    let mut world = calm(1, {
-        let mut cluster = fixture("streams-current");
-        let group = cluster.groups.get_mut(&name("l1-agg-[1-2]")).unwrap();
-        group.subscriptions.clear();
-        cluster.daemons.values_mut().for_each(|daemon| {
-            daemon.stream_enable = None;
-            daemon.msg_enable = None;
-        });
-        cluster
-    });
+    let mut world = calm(1, without_subscriptions());
     let begin_us = world.now_us();
     world.configure(fixture("streams-current"));
     world.run_for(20 * SECOND_US);

@@ -7,7 +7,7 @@ use maestro::conductor::Sections;
 use maestro::desired::advertisers_to_all;
 use maestro::desired::{
     Advertising, BoostConfig, Change, DaemonConfig, DaemonRecord, Ledger, Possessions, Retired, Roles, Subject,
-    changes, daemon_config, forget_subscriptions, retire, tombstone,
+    changes, daemon_config, retire, review, tombstone,
 };
 use maestro::ldmsd::codec::WireAttribute;
 use maestro::ldmsd::hazards::Known;
@@ -189,7 +189,7 @@ impl Maestro {
 
     pub(crate) fn changes(&mut self, site: &Site) -> Vec<Change> {
         let config = self.config();
-        forget_subscriptions(&config, &mut self.ledger);
+        review(&config, &self.observed, &mut self.ledger);
         changes(&config, &self.observed, &self.ledger, site.imitation.numbering())
     }
 

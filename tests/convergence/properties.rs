@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::daemon::Imitation;
 use crate::maestro_model::Maestro;
 use crate::past::{Past, Site, known_past, past};
-use crate::shown::{Fault, faults, misconfigured, of_others};
+use crate::shown::{Fault, faults, given_otherwise, misconfigured, of_others};
 use crate::site::{AGGREGATOR, SAMPLER};
 
 /// Between two looks: a stop takes a millisecond, an update under way a little longer.
@@ -31,8 +31,9 @@ fn converges(past: &Past, daemon: &str, imitation: Imitation) -> Result<(), Test
 
 /// Of a daemon that only maestro has configured, even what it does not show is right.
 fn converges_in_all(past: &Past, daemon: &str, imitation: Imitation) -> Result<(), TestCaseError> {
-    let (site, maestro) = made_right(past, daemon, imitation)?;
-    let faults = misconfigured(&maestro.config(), &site);
+    let (mut site, maestro) = made_right(past, daemon, imitation)?;
+    let mut faults = misconfigured(&maestro.config(), &site);
+    faults.extend(given_otherwise(&maestro.config(), &mut site));
     prop_assert!(faults.is_empty(), "{faults:#?}\n{}", site.story.join("\n"));
     Ok(())
 }

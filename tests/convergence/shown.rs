@@ -384,6 +384,35 @@ pub(crate) fn misconfigured(config: &DaemonConfig, site: &Site) -> Vec<Fault> {
     faults
 }
 
+/// Producers, updaters and policies that were last given something else than they are to have, of what no daemon shows.
+pub(crate) fn given_otherwise(config: &DaemonConfig, site: &mut Site) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let updaters = ask(site, Verb::UpdtrStatus);
+    let mut check = |verb: Verb, name: &str, attribute: Attribute, wanted: Option<String>| {
+        let Some(added) = carried_out(site, verb).filter(|c| c.get(Attribute::Name) == Some(name)).last() else {
+            return;
+        };
+        if added.get(attribute) != wanted.as_deref() {
+            faults.push((name.to_owned(), format!("was given {added}, to have {attribute} {wanted:?}")));
+        }
+    };
+    for (name, wanted) in &config.producers {
+        let producer = &wanted.producer;
+        check(Verb::PrdcrAdd, name, Attribute::Perm, producer.perm.map(|perm| perm.to_string()));
+        check(Verb::PrdcrAdd, name, Attribute::CacheIp, producer.cache_ip.map(|cached| cached.to_string()));
+    }
+    for name in updaters.keys() {
+        let of_cluster = name.split('.').next().unwrap_or_default();
+        if let Some(wanted) = config.updaters.iter().find(|wanted| wanted.name == of_cluster) {
+            check(Verb::UpdtrAdd, name, Attribute::Perm, wanted.perm.map(|perm| perm.to_string()));
+        }
+    }
+    for (name, wanted) in &config.policies {
+        check(Verb::StrgpAdd, name, Attribute::Perm, wanted.policy.perm.map(|perm| perm.to_string()));
+    }
+    faults
+}
+
 /// The objects of others, by their names, as far as others alone change them.
 pub(crate) fn of_others(site: &mut Site) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();

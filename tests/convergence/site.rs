@@ -15,6 +15,8 @@ pub(crate) struct Edition {
     port: u16,
     reconnect: &'static str,
     rail: Option<u32>,
+    /// What no daemon shows of a producer.
+    unshown: &'static str,
     updaters: Vec<UpdaterEdition>,
     subscribes: bool,
     listener: Option<Option<&'static str>>,
@@ -31,6 +33,7 @@ struct UpdaterEdition {
     interval: &'static str,
     offset: Option<&'static str>,
     mode: &'static str,
+    perm: Option<&'static str>,
     sets: Vec<(&'static str, &'static str)>,
 }
 
@@ -40,6 +43,7 @@ struct StoreEdition {
     container: Option<&'static str>,
     selection: &'static str,
     flush: Option<&'static str>,
+    perm: Option<&'static str>,
     path: &'static str,
 }
 
@@ -66,25 +70,35 @@ pub(crate) fn edition() -> impl Strategy<Value = Edition> {
             vec![("meminfo", "schema")],
             vec![("^node", "inst"), ("v", "schema")],
         ]),
+        perm(),
     );
-    let updater = updater.prop_map(|(interval, offset, mode, sets)| UpdaterEdition { interval, offset, mode, sets });
+    let updater =
+        updater.prop_map(|(interval, offset, mode, sets, perm)| UpdaterEdition { interval, offset, mode, sets, perm });
     let store = (
         select(vec!["store_csv", "store_sos"]),
         select(vec![None, Some("c1"), Some("c2")]),
         select(vec!["schema : meminfo", "schema : vmstat", "{ regex : '^m', decomposition : /d.json }"]),
         select(vec![None, Some("5s"), Some("10s")]),
         select(vec!["/one", "/two"]),
+        perm(),
     );
-    let store = store.prop_map(|(library, container, selection, flush, path)| StoreEdition {
+    let store = store.prop_map(|(library, container, selection, flush, path, perm)| StoreEdition {
         library,
         container,
         selection: selection.trim_start_matches("{ ").trim_end_matches(" }"),
         flush,
+        perm,
         path,
     });
     let plugin = (select(vec!["meminfo", "vmstat"]), select(vec!["1s", "2s"]), select(vec!["0s", "50ms"]));
     (
-        (2_usize..=4, select(vec![10_002_u16, 10_003]), select(vec!["1s", "2s"]), option::of(1_u32..3)),
+        (
+            2_usize..=4,
+            select(vec![10_002_u16, 10_003]),
+            select(vec!["1s", "2s"]),
+            option::of(1_u32..3),
+            select(vec!["", "perm : '0750'", "perm : '0770'", "cache_ip : true"]),
+        ),
         proptest::collection::vec(updater, 1..3),
         any::<bool>(),
         option::of(select(vec![None, Some("^node")])),
@@ -92,11 +106,11 @@ pub(crate) fn edition() -> impl Strategy<Value = Edition> {
         proptest::collection::vec(plugin, 1..3),
         select(vec!["meminfo", "other"]),
         option::of(select(vec!["1s", "3s"])),
-        select(vec![None, Some("A=1"), Some("A=2")]),
+        select(vec![None, Some("A=1"), Some("A=2"), Some("B=1")]),
     )
         .prop_map(
             |(
-                (peers, port, reconnect, rail),
+                (peers, port, reconnect, rail, unshown),
                 updaters,
                 subscribes,
                 listener,
@@ -110,6 +124,7 @@ pub(crate) fn edition() -> impl Strategy<Value = Edition> {
                 port,
                 reconnect,
                 rail,
+                unshown,
                 updaters,
                 subscribes,
                 listener,
@@ -120,6 +135,10 @@ pub(crate) fn edition() -> impl Strategy<Value = Edition> {
                 environment,
             },
         )
+}
+
+fn perm() -> impl Strategy<Value = Option<&'static str>> {
+    select(vec![None, Some("0750"), Some("0770")])
 }
 
 impl Edition {
@@ -155,9 +174,11 @@ impl Edition {
         endpoints : "node-[1-{peers}]-ep"
         reconnect : {reconnect}
         type : active
-{}        updaters :
+{}        {}
+        updaters :
 "#,
-            self.rail.map(|rail| format!("        rail : {rail}\n")).unwrap_or_default()
+            self.rail.map(|rail| format!("        rail : {rail}\n")).unwrap_or_default(),
+            self.unshown
         )
         .unwrap();
         for updater in &self.updaters {
@@ -165,7 +186,8 @@ impl Edition {
             let sets: Vec<String> =
                 updater.sets.iter().map(|(regex, field)| format!("{{ regex : '{regex}', field : {field} }}")).collect();
             let (interval, mode, sets) = (updater.interval, updater.mode, sets.join(", "));
-            writeln!(yaml, "          - {{ interval : {interval}{offset}, mode : {mode}, sets : [ {sets} ] }}")
+            let perm = updater.perm.map(|perm| format!(", perm : '{perm}'")).unwrap_or_default();
+            writeln!(yaml, "          - {{ interval : {interval}{offset}{perm}, mode : {mode}, sets : [ {sets} ] }}")
                 .unwrap();
         }
         if self.subscribes {
@@ -195,13 +217,15 @@ impl Edition {
             let StoreEdition { library, path, selection, .. } = store;
             let container = store.container.map(|container| format!("    container : {container}\n"));
             let flush = store.flush.map(|flush| format!("    flush : {flush}\n"));
+            let perm = store.perm.map(|perm| format!("    perm : '{perm}'\n"));
             let selection: String = selection.split(", ").map(|line| format!("    {line}\n")).collect();
             write!(
                 yaml,
                 "  csv : {{ name : csv, plugin : {library}, config : [ {{ path : {path} }} ] }}\n\
-                 stores :\n  policy :\n    daemons : \"aggregator-[1-2]\"\n    plugin : csv\n{}{}{selection}",
+                 stores :\n  policy :\n    daemons : \"aggregator-[1-2]\"\n    plugin : csv\n{}{}{}{selection}",
                 container.unwrap_or_default(),
-                flush.unwrap_or_default()
+                flush.unwrap_or_default(),
+                perm.unwrap_or_default()
             )
             .unwrap();
         }

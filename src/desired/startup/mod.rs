@@ -165,10 +165,12 @@ impl<'c> StartupFiles<'c> {
         let started = share.and_then(|share| share.started.get(name)).map_or(&[][..], Vec::as_slice);
         let starts = started.iter().map(|producer| Command::new(Verb::PrdcrStart).with(Attribute::Name, producer));
         after.section("Those that this daemon collects from", starts)?;
-        let advertising = commands(|all| advertising::changes(&config, &nothing, all));
+        let advertising = commands(|all| advertising::changes(&config, &nothing, &nothing_sent, all));
         after.section("Advertising", advertising)?;
-        after.section("Storage policies", commands(|all| policies::changes(&config, &nothing, NUMBERING, all)))?;
-        after.section("Updaters", commands(|all| updaters::changes(&config, &nothing, &none, all)))?;
+        let policies = commands(|all| policies::changes(&config, &nothing, &nothing_sent, NUMBERING, all));
+        after.section("Storage policies", policies)?;
+        let updaters = commands(|all| updaters::changes(&config, &nothing, &nothing_sent, &none, all));
+        after.section("Updaters", updaters)?;
 
         let added = share.map_or("", |share| share.added.as_str());
         Ok(StartupFile { parts: [before.text.into(), added.into(), after.text.into()] })
