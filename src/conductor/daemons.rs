@@ -391,7 +391,8 @@ impl Conductor {
         state.observed = Observation::default();
         state.readiness.clear();
         state.take_in(observed, now);
-        state.lacks_services = late_services::is_empty(&state.observed);
+        state.lacks_services = late_services::is_empty(&state.observed)
+            || late_services::never_had(&state.ledger, late_services::wanted(&self.cluster, &self.relations, name));
         self.note_return(name, before, restarted, now);
         self.touch(name);
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::event::Outcome;
 use super::{Conductor, Now};
 use crate::cluster::{Cluster, Relations};
-use crate::desired::{Change, Roles, Subject};
+use crate::desired::{Change, Ledger, Roles, Subject};
 use crate::ldmsd::Observation;
 use crate::ldmsd::observation::ProducerState;
 use crate::notation::Name;
@@ -58,6 +58,13 @@ impl LateServices {
 /// Whether nothing has been configured on a daemon yet, so that none of its services can be on.
 pub(super) fn is_empty(observed: &Observation) -> bool {
     observed.plugins.is_empty() && observed.producers.is_empty() && observed.updaters.is_empty()
+}
+
+/// Whether this run of a daemon has never been asked for a service of those that are wanted of it (streams, messages):
+/// they have come into the configuration while no maestro ran. Of a daemon of which nothing is known that is not known.
+pub(super) fn never_had(ledger: &Ledger, (streams, messages): (bool, bool)) -> bool {
+    let lacks = |service: Subject| !ledger.knows(&service);
+    !ledger.is_empty() && ((streams && lacks(Subject::Streams)) || (messages && lacks(Subject::Messages)))
 }
 
 /// Whether the configuration asks for the services of a daemon: streams, messages.

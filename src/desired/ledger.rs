@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::change::Change;
+use super::change::{Change, Subject};
 use super::given::{Given, Unshown};
 use crate::ldmsd::Verb;
 use crate::notation::Name;
@@ -98,6 +98,12 @@ impl Ledger {
             Entry::Producer(name, given) => self.producers.of(name).is_some_and(|known| known != *given),
             Entry::Updater(name, given) => self.updaters.of(name).is_some_and(|known| known != *given),
         }
+    }
+
+    /// Whether anything has been sent for a subject in this run of the daemon.
+    #[must_use]
+    pub fn knows(&self, subject: &Subject) -> bool {
+        self.sent.contains_key(&subject.to_string())
     }
 
     /// Remembers that it has been sent.

@@ -61,6 +61,23 @@ fn without_subscriptions() -> Cluster {
 }
 
 #[test]
+fn a_subscription_that_is_new_since_the_last_maestro_comes_into_force() {
+    let mut world = calm(1, without_subscriptions());
+    world.stop_maestro();
+    world.configure(fixture("streams-current"));
+    let begin_us = world.now_us();
+    world.start_maestro();
+    world.run_for(20 * SECOND_US);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    assert_eq!(without_streams(&mut world, &["l1-agg-1", "l1-agg-2"]), [""; 0]);
+    assert_eq!(sent(&world, begin_us, Verb::PrdcrStop).len(), 4, "each is connected anew, once");
+    let begin_us = world.now_us();
+    world.start_maestro();
+    world.run_for(20 * SECOND_US);
+    assert_eq!(world.history.commands_since(begin_us).count(), 0, "the next maestro has nothing to do");
+}
+
+#[test]
 fn what_is_subscribed_to_no_more_is_told_of_once() {
     let mut world = calm(1, fixture("streams-current"));
     world.configure(without_subscriptions());
