@@ -15,6 +15,7 @@ use super::standing::Part;
 use super::{Conductor, Now, Timer, late_services};
 use crate::cluster::{Cluster, Relations};
 use crate::desired::{Change, DaemonRecord, Ledger, Retired, Subject, advertisers_to_all, retire};
+use crate::ldmsd::observation::ProducerState;
 use crate::ldmsd::{Numbering, Observation};
 use crate::notation::Name;
 
@@ -75,6 +76,8 @@ pub(super) struct DaemonState {
     pub(super) look_again: bool,
     /// When it was last asked for that reason.
     pub(super) looked_us: u64,
+    /// When its configuration counter is to be read again, because an aggregator subscribes to it.
+    pub(super) count_again_us: Option<u64>,
     pid: Option<u32>,
     cfg_cntr: Option<u64>,
     losses: VecDeque<u64>,
@@ -130,6 +133,7 @@ impl DaemonState {
             shown: BTreeSet::new(),
             look_again: false,
             looked_us: 0,
+            count_again_us: None,
             pid: None,
             cfg_cntr: None,
             losses: VecDeque::new(),
@@ -196,7 +200,8 @@ impl DaemonState {
         }
     }
 
-    fn take_in(&mut self, observed: Observed, now: Now) {
+    /// Takes in what it has told. Gives the producers that are connected now and were not before.
+    fn take_in(&mut self, observed: Observed, now: Now) -> Vec<Name> {
         if let Some(cfg_cntr) = observed.cfg_cntr {
             self.cfg_cntr = Some(cfg_cntr);
         }
@@ -204,13 +209,19 @@ impl DaemonState {
             Some(producers) => producers.keys().cloned().collect(),
             None => observed.some_producers.keys().cloned().collect(),
         };
+        let connected = |observed: &Observation, name: &Name| {
+            observed.producers.get(name).is_some_and(|found| found.state == ProducerState::Connected)
+        };
+        let mut new: Vec<Name> = told.iter().filter(|name| !connected(&self.observed, name)).cloned().collect();
         observed.update(&mut self.observed);
+        new.retain(|name| connected(&self.observed, name));
         for name in told {
             self.shown.insert(name.clone());
             self.note_readiness(name, now);
         }
         let known = &self.observed.producers;
         self.readiness.retain(|name, _| known.contains_key(name));
+        new
     }
 
     fn note_readiness(&mut self, name: Name, now: Now) {
@@ -390,7 +401,8 @@ impl Conductor {
         state.configured_once = false;
         state.observed = Observation::default();
         state.readiness.clear();
-        state.take_in(observed, now);
+        // How long they have been connected nobody knows.
+        let _connected = state.take_in(observed, now);
         state.lacks_services = late_services::is_empty(&state.observed)
             || late_services::never_had(&state.ledger, late_services::wanted(&self.cluster, &self.relations, name));
         self.note_return(name, before, restarted, now);
@@ -453,13 +465,16 @@ impl Conductor {
     }
 
     pub(super) fn daemon_observed(&mut self, name: &Name, session: u64, observed: Observed, now: Now) {
+        let subscriptions = self.subscriptions_under_way(name);
         let Some(state) = self.daemons.get_mut(name).filter(|state| state.session == session) else { return };
         // Our own commands are counted in what was observed after them, so these are somebody else's.
-        let changed_by_another = observed.cfg_cntr.is_some() && observed.cfg_cntr != state.cfg_cntr;
-        if changed_by_another {
+        if let (Some(counted), before) = (observed.cfg_cntr, state.cfg_cntr)
+            && !before.is_some_and(|before| (before..=before + subscriptions).contains(&counted))
+        {
             state.doubts.raise();
         }
-        state.take_in(observed, now);
+        let connected = state.take_in(observed, now);
+        self.expect_subscriptions(name, &connected, now);
         self.touch(name);
     }
 
@@ -472,7 +487,7 @@ impl Conductor {
         now: Now,
     ) {
         let Some(state) = self.daemons.get_mut(name).filter(|state| state.session == session) else { return };
-        state.take_in(observed, now);
+        let connected = state.take_in(observed, now);
         let changes = state.in_flight.take().unwrap_or_default();
         let switched_on = state.lacks_services && late_services::switch_on(&changes, &outcomes);
         state.lacks_services &= !switched_on;
@@ -487,6 +502,7 @@ impl Conductor {
         if switched_on {
             self.doubt_connections(name, now);
         }
+        self.expect_subscriptions(name, &connected, now);
         self.touch(name);
     }
 

@@ -17,6 +17,7 @@
 //! - `boosts`: the temporary fast updaters that shorten the hole after a move.
 //! - `late_services`: producers that connected before what they subscribe to could be had.
 //! - `told_sets`: what several instances tell each other of metric sets.
+//! - `subscribers`: what aggregators that subscribe to a daemon do to its configuration counter.
 //! - `council`: several instances, of whom one decides; `standing`, `report` and `plan` are what they know of each other.
 //! - `shown`: what a daemon shows of its producers, to this instance or to another.
 //! - `replacement`: when an updater may go that another one has taken the place of.
@@ -50,6 +51,7 @@ mod shares;
 mod shown;
 mod standby;
 mod standing;
+mod subscribers;
 mod takeover;
 #[cfg(test)]
 mod tests;

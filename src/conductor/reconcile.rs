@@ -94,7 +94,7 @@ impl Conductor {
             self.report(Notice::Settled { daemon: name.clone() });
             self.plan_groups(now);
         }
-        if !self.look_again(name, now) {
+        if !self.look_again(name, now) && !self.count_again(name, now) {
             self.poll(name, now);
         }
     }

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use maestro::cluster::Cluster;
 use maestro::conductor::Notice;
-use maestro::ldmsd::Verb;
+use maestro::ldmsd::{Attribute, Command, Verb};
 use maestro::notation::Name;
 
 use super::clusters::fixture;
 use super::scenarios::{calm, name, sent};
 use super::world::{SECOND_US, World};
+use crate::daemon::Imitation;
 
 /// The aggregators' producers that run without the streams that they subscribed to.
 fn without_streams(world: &mut World, aggregators: &[&str]) -> Vec<Name> {
@@ -75,6 +76,38 @@ fn a_subscription_that_is_new_since_the_last_maestro_comes_into_force() {
     world.start_maestro();
     world.run_for(20 * SECOND_US);
     assert_eq!(world.history.commands_since(begin_us).count(), 0, "the next maestro has nothing to do");
+}
+
+#[test]
+fn subscriptions_that_a_daemon_counts_are_taken_for_nobody_elses_commands() {
+    for seed in 0..8 {
+        let mut world = World::new(seed, Imitation::Main, fixture("streams-current"));
+        world.start_maestro();
+        world.run_for(3 * SECOND_US);
+        assert_eq!(world.faults_of_state(), [""; 0]);
+        let settled_us = world.now_us();
+        // Before anybody would have asked the samplers again, and long after.
+        for rest in [SECOND_US, 60 * SECOND_US] {
+            world.run_for(rest);
+            world.start_maestro();
+            world.run_for(3 * SECOND_US);
+        }
+        let sent: Vec<String> = world.history.commands_since(settled_us).map(|sent| sent.command.to_string()).collect();
+        assert_eq!(sent, [""; 0], "seed {seed}");
+        // A new connection counts again.
+        world.kill(&name("l1-agg-1"));
+        world.run_for(20 * SECOND_US);
+        let to_samplers = |world: &World| -> Vec<String> {
+            let sent = world.history.commands_since(settled_us);
+            sent.filter(|sent| sent.daemon.starts_with("sampler")).map(|sent| sent.command.to_string()).collect()
+        };
+        assert_eq!(to_samplers(&world), [""; 0], "seed {seed}");
+        let stop = Command::new(Verb::Stop).with(Attribute::Name, "meminfo1");
+        world.meddle(&name("sampler-2"), &stop);
+        world.run_for(20 * SECOND_US);
+        let sent = to_samplers(&world);
+        assert!(sent.iter().any(|line| line.starts_with("start name=meminfo1")), "somebody else is noticed: {sent:?}");
+    }
 }
 
 #[test]

@@ -292,6 +292,10 @@ impl VirtualCluster {
             })
         };
         let Some(link) = link else { return self.post(Mail::Refused { caller, producer }) };
+        let streams = self.daemons.get(&link.collector).map_or(0, Daemon::subscribes_to_streams);
+        if let Some(source) = self.daemons.get_mut(&link.source) {
+            source.subscribed_to(streams);
+        }
         let id = self.next_link;
         self.next_link += 1;
         self.links.insert(id, link);

@@ -382,6 +382,7 @@ impl Daemon {
                 let kind = if stream.is_some() { SubscriptionKind::Stream } else { SubscriptionKind::Messages };
                 if verb == Verb::PrdcrSubscribe {
                     self.services.subscriptions.push(kind);
+                    self.services.subscribed_streams.extend(stream.map(str::to_owned));
                 } else {
                     self.unsubscribe(kind);
                 }

@@ -21,6 +21,8 @@ pub(super) struct Services {
     listen_failed: bool,
     /// The kinds of subscription that producers were given, in order.
     pub(super) subscriptions: Vec<SubscriptionKind>,
+    /// The streams that its producers subscribe to.
+    pub(super) subscribed_streams: BTreeSet<String>,
 }
 
 /// What `prdcr_subscribe` can subscribe to.
@@ -40,6 +42,7 @@ impl Services {
             messages: false,
             listen_failed: false,
             subscriptions: Vec::new(),
+            subscribed_streams: BTreeSet::new(),
         }
     }
 }
@@ -163,6 +166,19 @@ impl Daemon {
     #[allow(dead_code, reason = "for simulations of a whole cluster on a virtual clock")]
     pub(crate) fn serves_streams(&self) -> bool {
         self.services.streams
+    }
+
+    /// How many commands it sends to each daemon that it connects to and whose streams it subscribes to.
+    #[allow(dead_code, reason = "for simulations of a whole cluster on a virtual clock")]
+    pub(crate) fn subscribes_to_streams(&self) -> u64 {
+        self.services.subscribed_streams.len() as u64
+    }
+
+    /// A daemon that connected has subscribed to so many of its streams, each by a command that counts (seen on 4.5 and
+    /// the development head).
+    #[allow(dead_code, reason = "for simulations of a whole cluster on a virtual clock")]
+    pub(crate) fn subscribed_to(&mut self, streams: u64) {
+        self.configuration_counter += streams;
     }
 
     /// The endpoint of the latest `listen` could not be opened.
