@@ -4,9 +4,12 @@ use super::Now;
 use super::daemons::DaemonState;
 use super::event::Outcome;
 use super::notice::Notice;
-use crate::desired::{Change, Step, Subject, tombstone};
+use crate::desired::{Change, Step, Subject, failed_to_listen, tombstone};
 use crate::ldmsd::Verb;
 use crate::notation::Name;
+
+/// EEXIST.
+const EXISTS: i32 = 17;
 
 /// The last try of a change, so that neither a refusal nor a change without effect is repeated at once.
 #[derive(Debug, Clone)]
@@ -35,12 +38,16 @@ impl DaemonState {
         let delay_us =
             same_again.map_or(first_delay_us, |attempt| attempt.delay_us.saturating_mul(2).min(Self::LONGEST_DELAY_US));
         let told = before.and_then(|attempt| attempt.told);
+        let is_listener = matches!(change.subject, Subject::Listener(_));
         let mut attempt = Attempt { steps: change.steps, told, next_try_us: now.mono_us + delay_us, delay_us };
         if let (Outcome::Refused { step, code: 16, .. }, Subject::Producer(producer)) = (&outcome, &change.subject)
             && attempt.steps.get(*step).is_some_and(|refused| refused.command.verb == Verb::PrdcrDel)
             && delay_us >= 8 * Self::BUSY_DELAY_US
         {
             self.ledger.enter(tombstone(producer));
+        }
+        if matches!(outcome, Outcome::Refused { code, .. } if is_listener && code != EXISTS) {
+            self.ledger.enter(failed_to_listen(&change.subject));
         }
         let notice = match outcome {
             Outcome::Applied => {
@@ -51,6 +58,8 @@ impl DaemonState {
                 told.map(|_| Notice::Accepted { daemon: name.clone(), subject: change.subject.clone() })
             }
             Outcome::Refused { code, .. } if told == Some(code) => None,
+            // It says so of an address that it failed to listen on, which has been told.
+            Outcome::Refused { code: EXISTS, .. } if told.is_some() && is_listener => None,
             // EBUSY passes by itself: it is told only when it does not.
             Outcome::Refused { code: 16, .. } if delay_us < 8 * Self::BUSY_DELAY_US => None,
             Outcome::Refused { step, code, text } => {

@@ -43,6 +43,7 @@ pub use record::{DaemonRecord, Possessions};
 pub use regex::{alternations, escape};
 pub use retired::{Related, Retired, RetiredPlugin, retire};
 pub use review::{lingering, review};
+pub use services::failed_to_listen;
 pub(crate) use updaters::belongs_to;
 
 use crate::ldmsd::{Numbering, Observation};

@@ -21,7 +21,8 @@ use crate::notation::Name;
 /// The producer exists already, or (for a stop) is on its way.
 const EXISTS: &[i32] = &[17];
 const STOPPING: &[i32] = &[16];
-/// 4.4 may answer 1 to `prdcr_start_regex` although it worked; the state tells.
+/// 4.4 answers 1 to `prdcr_start_regex`, although it worked, where the last of its producers is not meant; the state
+/// tells.
 const MAYBE_STARTED: &[i32] = &[1];
 /// What a daemon shows of a producer without a domain of its own.
 const DEFAULT_DOMAIN: &str = "DEFAULT";

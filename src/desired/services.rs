@@ -52,8 +52,16 @@ pub(super) fn changes(config: &DaemonConfig, ledger: &Ledger, numbering: Numberi
             .with(Attribute::Auth, &listen.auth)
             .with_some(Attribute::Host, listen.host.as_ref());
         let subject = Subject::Listener(format!("{}:{}", listen.xprt, listen.port));
-        blind(subject, None, Step::accepting(command, EXISTS));
+        let has_failed = ledger.knows(&subject) && !ledger.contradicts(&failed_to_listen(&subject));
+        blind(subject, None, Step::accepting(command, if has_failed { &[] } else { EXISTS }));
     }
+}
+
+/// That a daemon could not listen. It keeps the address all the same, and refuses the next try because it exists, though
+/// nothing listens there until the daemon restarts (operations of a live ldmsd, section 12).
+#[must_use]
+pub fn failed_to_listen(listener: &Subject) -> LedgerEntry {
+    LedgerEntry::new(listener.to_string(), "failed")
 }
 
 /// Whether what was sent under a key goes on having an effect once it has left the configuration. A domain or a service

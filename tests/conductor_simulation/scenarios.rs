@@ -8,6 +8,7 @@ use maestro::ldmsd::{Attribute, Command, Verb};
 use maestro::notation::{Interval, Name};
 
 use super::clusters::{fixture, generated};
+use super::history::Sent;
 use super::world::{SECOND_US, World};
 use crate::daemon::Imitation;
 
@@ -144,6 +145,35 @@ fn what_a_daemon_refuses_is_told_once_tried_seldom_and_stops_nothing_else() {
         assert_eq!(world.faults_of_state(), [""; 0]);
         assert_eq!(violations(&world), [""; 0]);
     }
+}
+
+#[test]
+fn an_address_that_a_daemon_cannot_listen_on_is_never_said_to_have_worked() {
+    let mut world = World::new(1, Imitation::Main, fixture("multi-endpoint-current"));
+    let endpoints = world.cluster.daemons.values().flat_map(|daemon| daemon.endpoints.iter().map(move |e| (daemon, e)));
+    let (daemon, port) =
+        endpoints.filter(|(_, e)| !e.maestro_comm).map(|(daemon, e)| (daemon.name.clone(), e.port)).next().unwrap();
+    world.network.taken_ports.insert(port);
+    world.start_maestro();
+    world.run_for(100 * SECOND_US);
+    let told = |world: &World| -> Vec<String> {
+        let notices = world.history.notices.iter().map(|(_, notice)| notice.to_string());
+        notices.filter(|line| line.starts_with(&*daemon) && line.contains("listener")).collect()
+    };
+    let first = told(&world);
+    assert!(first.len() == 1 && first[0].contains("answered 8"), "{first:#?}");
+    // The port is free again: only another run of the daemon listens there.
+    world.network.taken_ports.clear();
+    world.run_for(100 * SECOND_US);
+    assert_eq!(told(&world), first);
+    world.kill(&daemon);
+    world.run_for(SECOND_US);
+    world.restart(&daemon);
+    let begin_us = world.now_us();
+    world.run_for(20 * SECOND_US);
+    assert_eq!(told(&world), first);
+    let is_tried = |sent: &&Sent| sent.daemon == daemon && sent.command.verb == Verb::Listen;
+    assert_eq!(world.history.commands_since(begin_us).filter(is_tried).count(), 1);
 }
 
 #[test]

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use maestro::ldmsd::Command;
+use maestro::ldmsd::{Attribute, Command, Verb};
 
 use crate::daemon::{Action, Daemon, Imitation, Listing, MetricSet, Reply, directory_text, read_directory};
 
 /// How long a message takes from daemon to daemon.
 const LATENCY_US: u64 = 300;
+/// What a daemon answers that cannot listen on an address.
+const LISTEN_FAILED: i32 = 8;
 
 /// A sample that a daemon collected.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +37,8 @@ pub(crate) struct VirtualCluster {
     next_mail: u64,
     /// Daemons that neither answer nor end, with what waits for them.
     hung: BTreeMap<String, Vec<Mail>>,
+    /// Ports on which somebody else listens already.
+    pub(crate) taken_ports: BTreeSet<u16>,
     pub(crate) samples: Vec<Sample>,
     /// Daemons that have ended by themselves, with the reason.
     pub(crate) ended: Vec<(String, &'static str)>,
@@ -100,6 +104,7 @@ impl VirtualCluster {
             mail: BTreeMap::new(),
             next_mail: 0,
             hung: BTreeMap::new(),
+            taken_ports: BTreeSet::new(),
             samples: Vec::new(),
             ended: Vec::new(),
         }
@@ -113,7 +118,14 @@ impl VirtualCluster {
     /// Sends a command to a daemon; `None` from one that is down.
     pub(crate) fn request(&mut self, name: &str, command: &Command) -> Option<Reply> {
         let attributes: Vec<_> = command.attributes.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        let reply = self.daemons.get_mut(name)?.request(command.verb, &attributes, self.now_us);
+        let daemon = self.daemons.get_mut(name)?;
+        let mut reply = daemon.request(command.verb, &attributes, self.now_us);
+        let port = command.get(Attribute::Port).and_then(|port| port.parse().ok());
+        if command.verb == Verb::Listen && reply.code == 0 && port.is_some_and(|port| self.taken_ports.contains(&port))
+        {
+            daemon.listen_failed();
+            reply = Reply::error(LISTEN_FAILED, "Failed to listen");
+        }
         self.act(name);
         Some(reply)
     }

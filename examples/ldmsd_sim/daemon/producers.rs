@@ -333,7 +333,6 @@ impl Daemon {
         let text = attributes.require(Attribute::Regex, "The attribute 'regex' is required by prdcr_start_regex.")?;
         let regex = producer_regex(text)?;
         let reconnect_us = read_reconnect_us(attributes)?;
-        let mut all_were_stopped = true;
         let mut standing_by = Vec::new();
         for (name, producer) in self.producers.iter_mut().filter(|(name, _)| regex.is_match(name)) {
             match producer.state {
@@ -342,15 +341,16 @@ impl Daemon {
                     producer.start(name, now_us);
                 }
                 ProducerState::Standby => standing_by.push(name.clone()),
-                _ => all_were_stopped = false,
+                _ => {}
             }
         }
         for name in standing_by {
             self.leave_standby(&name);
         }
         self.wake_at(now_us);
-        // The 4.4 line answers 1 when one of them was running already, although it started the others (measured).
-        let code = i32::from(self.imitation == Imitation::V44 && !all_were_stopped);
+        // The 4.4 line answers 1 unless the expression matches the last of all its producers, whatever it started.
+        let matches_last = self.producers.keys().next_back().is_none_or(|name| regex.is_match(name));
+        let code = i32::from(self.imitation == Imitation::V44 && !matches_last);
         Ok(Reply { code, text: None, json: false })
     }
 
