@@ -53,7 +53,7 @@ impl Conductor {
                 .map(|(n, o)| (n.clone(), o.clone()))
                 .collect()
         };
-        let current = configured(state.owners());
+        let current = configured(&state.owners_to_be(usable));
         if let Some(placed) = &state.placed_by_sets {
             let same = !sets.changed && placed.usable == *usable && placed.complete == complete;
             if same && placed.owners == current {

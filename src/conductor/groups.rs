@@ -32,6 +32,8 @@ pub(super) struct GroupState {
     pub(super) owners: BTreeMap<Name, Ownership>,
     /// Producers that still run on a former owner: producer and former owner.
     pub(super) leaving: BTreeMap<(Name, Name), Leaving>,
+    /// Producers that are collected by others for a while, and who is to have them then.
+    pub(super) detours: BTreeMap<Name, Ownership>,
     /// Where producers stand by.
     pub(super) standbys: Standbys,
     /// Producers that could not be moved, and until when they stay where they are.
@@ -64,6 +66,7 @@ impl GroupState {
         GroupState {
             owners: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            detours: BTreeMap::new(),
             standbys: Standbys::default(),
             pinned: BTreeMap::new(),
             advertised: BTreeMap::new(),
@@ -186,6 +189,7 @@ impl GroupState {
         if by_sets != self.sets.is_some() {
             self.sets = by_sets.then(KnownSets::default);
             self.placed_by_sets = None;
+            self.detours.clear();
         }
     }
 
@@ -283,6 +287,7 @@ impl Conductor {
         self.assign(name, config, now);
         self.plan_standbys(name, config);
         self.review_takeovers(name, config, now);
+        self.go_on_with_detours(name);
         if self.snapshot(name) != before {
             if let Some(state) = self.groups.get_mut(name) {
                 state.announced = false;
@@ -496,7 +501,7 @@ impl Conductor {
     /// are as configured.
     fn announce(&mut self, name: &Name, config: &AggregatorGroup) {
         let Some(state) = self.groups.get(name) else { return };
-        if state.announced || !state.leaving.is_empty() || state.owners.is_empty() {
+        if state.announced || !state.leaving.is_empty() || !state.detours.is_empty() || state.owners.is_empty() {
             return;
         }
         if !config.aggregators.iter().all(|aggregator| self.is_at_rest(aggregator, state)) {

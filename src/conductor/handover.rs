@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::daemons::Health;
+use super::detour::NextOwners;
 use super::notice::Notice;
 use super::takeover::Leaving;
 use super::{Conductor, Now};
@@ -54,17 +55,34 @@ impl Conductor {
         let mut moved = BTreeSet::new();
         let mut owners = state.owners().clone();
         let mut leaving = state.leaving.clone();
-        for (producer, to) in target {
+        let mut detours = state.detours.clone();
+        detours
+            .retain(|producer, arrival| target.get(producer) == Some(arrival) && owners.get(producer) != Some(arrival));
+        let cluster = std::sync::Arc::clone(&self.cluster);
+        let config = cluster.groups.get(name);
+        let loads = config.and_then(|config| self.loads_by_sets(name, config)).unwrap_or_default();
+        for (producer, mut to) in target {
             let before = owners.get(&producer);
             if before == Some(&to) {
                 continue;
             }
+            let next =
+                before.zip(config).map(|(b, config)| self.next_owners((name, config), &producer, b, &to, &loads));
+            let arrival = match next {
+                Some(NextOwners::Wait) => continue,
+                Some(NextOwners::Via(owners)) => Some(std::mem::replace(&mut to, owners)),
+                Some(NextOwners::Target) | None => None,
+            };
             let gifts = before.map(|before| gifts(before, &to)).unwrap_or_default();
             let (planned, lost): (Vec<Gift>, Vec<Gift>) =
                 gifts.into_iter().partition(|gift| self.health(&gift.from) == Health::Up);
             let pinned = state.pinned.get(&producer).is_some_and(|until| now.mono_us < *until);
             if lost.is_empty() && !planned.is_empty() && (pinned || leaving.len() >= HANDED_OVER_AT_ONCE) {
                 continue;
+            }
+            match arrival {
+                Some(arrival) => drop(detours.insert(producer.clone(), arrival)),
+                None => drop(detours.remove(&producer)),
             }
             for aggregator in to.aggregators() {
                 leaving.remove(&(producer.clone(), aggregator.clone()));
@@ -90,6 +108,7 @@ impl Conductor {
         let mut lost = Vec::new();
         if let Some(state) = self.groups.get_mut(name) {
             lost = state.take_over(owners, leaving);
+            state.detours = detours;
         }
         for ((from, to), (producers, load)) in moving {
             let load = by_sets.then_some(load);

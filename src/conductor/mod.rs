@@ -12,6 +12,7 @@
 //! - `handover`: from who collects what to who is to collect it.
 //! - `known_sets`, `by_sets`, `shares`: balancing by metric sets: what is known of them, who is given which, and what an
 //!   aggregator fetches that has only a part of a producer.
+//! - `detour`: how an aggregator gives away a part of a producer without a break in the rest.
 //! - `takeover`: the conditions under which a producer may be stopped on its former aggregator.
 //! - `standby`: where producers are connected for the case that their owner is lost.
 //! - `boosts`: the temporary fast updaters that shorten the hole after a move.
@@ -34,6 +35,7 @@ mod council;
 #[cfg(test)]
 mod council_tests;
 mod daemons;
+mod detour;
 mod doubt;
 mod event;
 mod groups;

@@ -124,10 +124,12 @@ impl Conductor {
                 }
                 Verdict::Abandon => {
                     state.leaving.remove(&key);
+                    // What cannot go by way of another goes straight on.
+                    let pinned_us = if state.detours.remove(&producer).is_some() { 0 } else { PINNED_US };
                     let sets = given.values().flatten().cloned().collect();
                     state.give_back(&producer, &from, &sets);
-                    state.pinned.insert(producer.clone(), now.mono_us + PINNED_US);
-                    self.timers.insert((now.mono_us + PINNED_US, Timer::Group(name.clone())));
+                    state.pinned.insert(producer.clone(), now.mono_us + pinned_us);
+                    self.timers.insert((now.mono_us + pinned_us, Timer::Group(name.clone())));
                     for to in given.into_keys() {
                         self.report(Notice::MoveAbandoned { producer: producer.clone(), from: from.clone(), to });
                     }
