@@ -37,7 +37,7 @@ pub enum Memo {
         /// The daemon.
         daemon: Name,
         /// What is remembered of it now; `None` for one that can be forgotten.
-        record: Option<DaemonRecord>,
+        record: Option<Box<DaemonRecord>>,
     },
     /// A part of the list of the producers that the aggregators of a group may have.
     Producers {
@@ -163,7 +163,7 @@ impl Conductor {
         let concerned: BTreeSet<Name> = former.union(&record.groups).cloned().collect();
         if !is_noted {
             self.notes.daemons.insert(name.clone(), record.clone());
-            self.actions.push(Action::Remember(Memo::Daemon { daemon: name.clone(), record: Some(record) }));
+            self.actions.push(Action::Remember(Memo::Daemon { daemon: name.clone(), record: Some(Box::new(record)) }));
         }
         for group in concerned {
             if self.notes.groups.get(&group).is_some_and(|note| !note.left.is_empty()) {

@@ -517,7 +517,7 @@ impl World {
 
     fn note(&mut self, memo: Memo) {
         match memo {
-            Memo::Daemon { daemon, record: Some(record) } => drop(self.memory.daemons.insert(daemon, record)),
+            Memo::Daemon { daemon, record: Some(record) } => drop(self.memory.daemons.insert(daemon, *record)),
             Memo::Daemon { daemon, record: None } => drop(self.memory.daemons.remove(&daemon)),
             Memo::Producers { group, part, names: Some(names) } => {
                 self.memory.producers.insert((group, part), names);
