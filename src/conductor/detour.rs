@@ -3,7 +3,7 @@
 //! An ldmsd drops a set only when its producer is let go, and all other sets of the producer with it; those that stay are
 //! then not fetched for one to two seconds. So what stays is handed over as well, to an aggregator that has nothing of
 //! the producer, and handed back: both are moves like any other, which lose nothing. Where every aggregator has a part
-//! of the producer, or one was lost, it goes without.
+//! of the producer, or one was lost, it goes without; and among several instances, which would have to agree on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,7 @@ use super::Conductor;
 use super::daemons::Health;
 use super::groups::GroupState;
 use super::handover::gifts;
+use super::standing::Part;
 use crate::cluster::AggregatorGroup;
 use crate::notation::Name;
 use crate::placement::{Load, Ownership};
@@ -57,7 +58,7 @@ impl Conductor {
             return NextOwners::Target;
         };
         let all_up = |owner: &Ownership| owner.aggregators().all(|aggregator| self.health(aggregator) == Health::Up);
-        if !all_up(before) || !all_up(target) {
+        if self.council.part() != Part::Alone || !all_up(before) || !all_up(target) {
             return NextOwners::Target;
         }
         if state.detours.get(producer) == Some(target) {

@@ -3,14 +3,15 @@
 //! A subscription takes hold when the connection is made, if the service is on by then (operations of a live ldmsd,
 //! section 11). A daemon that restarts is empty until maestro has switched its services on, and its aggregators may be
 //! back sooner. Nobody says afterwards that such a subscription is not in force, and sending it again does nothing: only
-//! another connection does. So whoever was connected already when the service had been switched on connects again.
+//! another connection does. So whoever was connected already when the service had been switched on connects again. A
+//! message tag that was subscribed to on the former connection is forgotten, and is subscribed to once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::Outcome;
 use super::{Conductor, Now};
 use crate::cluster::{Cluster, Relations};
-use crate::desired::{Change, Ledger, Roles, Subject};
+use crate::desired::{Change, Ledger, Roles, Subject, doubt_messages};
 use crate::ldmsd::Observation;
 use crate::ldmsd::observation::ProducerState;
 use crate::notation::Name;
@@ -121,6 +122,10 @@ impl Conductor {
         let Some(producers) = self.late_services.doubtful.get_mut(aggregator) else { return };
         let Some(state) = self.daemons.get(aggregator) else { return };
         let group = self.relations.group_of(aggregator).and_then(|group| self.groups.get(group));
+        let stopping = |producers: &BTreeMap<Name, Stage>| -> BTreeSet<Name> {
+            producers.iter().filter(|(_, stage)| **stage == Stage::Stopping).map(|(name, _)| name.clone()).collect()
+        };
+        let before = stopping(producers);
         producers.retain(|producer, stage| {
             let found = state.observed.producers.get(producer).map(|found| found.state);
             let is_owned =
@@ -138,8 +143,13 @@ impl Conductor {
                 (Stage::Stopping, None) => false,
             }
         });
+        let have_stopped = before.difference(&stopping(producers)).next().is_some();
         if producers.is_empty() {
             self.late_services.doubtful.remove(aggregator);
+        }
+        if have_stopped && let Some(state) = self.daemons.get_mut(aggregator) {
+            // What was subscribed to on the former connection has been forgotten.
+            doubt_messages(&mut state.ledger);
         }
     }
 }

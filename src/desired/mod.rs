@@ -38,7 +38,7 @@ pub use config::{
 };
 pub use ledger::{Ledger, LedgerEntry};
 pub use parts::{Parts, SchemaOfSet};
-pub use producers::tombstone;
+pub use producers::{doubt_messages, tombstone};
 pub use record::{DaemonRecord, Possessions};
 pub use regex::{alternations, escape};
 pub use retired::{Related, Retired, RetiredPlugin, retire};

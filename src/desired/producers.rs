@@ -216,6 +216,13 @@ pub(super) fn doubt_subscriptions(config: &DaemonConfig, ledger: &mut Ledger) {
     ledger.doubt_those(|key| gone.contains(key));
 }
 
+/// Subscriptions to messages may have been forgotten, and are to be sent again: those made on a connection that was older
+/// than the message service of either end (operations of a live ldmsd, section 11).
+pub fn doubt_messages(ledger: &mut Ledger) {
+    let messages = format!("{SUBSCRIPTION}{} ", Attribute::MessageTag);
+    ledger.doubt_those(|key| key.starts_with(&messages));
+}
+
 /// The keys of the subscriptions that have been made and have left the configuration.
 pub(super) fn subscriptions_beyond<'a>(
     config: &DaemonConfig,

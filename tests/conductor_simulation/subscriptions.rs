@@ -38,6 +38,7 @@ fn a_subscription_is_in_force_again_after_a_daemon_came_back_without_its_service
         world.run_for(20 * SECOND_US);
         assert_eq!(world.faults_of_state(), [""; 0]);
         assert_eq!(without_streams(&mut world, &AGGREGATORS), [""; 0], "seed {seed}");
+        assert_eq!(without_messages(&mut world, &AGGREGATORS), [""; 0], "seed {seed}");
         let stopped = sent(&world, returned_us, Verb::PrdcrStop);
         assert!(stopped.iter().all(|(_, producer)| producer == "node-2-10002"), "{stopped:?}");
         reconnected += stopped.len();
@@ -48,6 +49,24 @@ fn a_subscription_is_in_force_again_after_a_daemon_came_back_without_its_service
         assert_eq!(sent(&world, begin_us, Verb::PrdcrStop), BTreeSet::new(), "a new maestro leaves connections alone");
     }
     assert!((1..8).contains(&reconnected), "only one that connected too early connects again: {reconnected} of 8");
+}
+
+/// The aggregators' producers that run without the messages that they subscribed to.
+fn without_messages(world: &mut World, aggregators: &[&str]) -> Vec<String> {
+    let mut without = Vec::new();
+    for aggregator in aggregators.iter().map(|aggregator| name(aggregator)) {
+        let started = world.producers_on(&aggregator).into_iter().filter(|(_, found)| found.state.is_started());
+        let host = world.host(&aggregator).to_owned();
+        for (producer, _) in started {
+            let slurm = ["node-1-", "node-2-"].iter().any(|begin| producer.starts_with(begin)).then_some("slurm");
+            let wanted: BTreeSet<String> = slurm.into_iter().chain(["darshan"]).map(str::to_owned).collect();
+            let tags = world.network.tags_in_force(&host, &producer);
+            if tags != wanted {
+                without.push(format!("{producer} on {aggregator} has {tags:?}"));
+            }
+        }
+    }
+    without
 }
 
 /// The cluster before anybody subscribed to anything.
@@ -71,6 +90,7 @@ fn a_subscription_that_is_new_since_the_last_maestro_comes_into_force() {
     world.run_for(20 * SECOND_US);
     assert_eq!(world.faults_of_state(), [""; 0]);
     assert_eq!(without_streams(&mut world, &["l1-agg-1", "l1-agg-2"]), [""; 0]);
+    assert_eq!(without_messages(&mut world, &["l1-agg-1", "l1-agg-2"]), [""; 0]);
     assert_eq!(sent(&world, begin_us, Verb::PrdcrStop).len(), 4, "each is connected anew, once");
     let begin_us = world.now_us();
     world.start_maestro();
@@ -140,6 +160,7 @@ fn a_subscription_that_is_new_in_the_configuration_comes_into_force() {
     world.run_for(20 * SECOND_US);
     assert_eq!(world.faults_of_state(), [""; 0]);
     assert_eq!(without_streams(&mut world, &["l1-agg-1", "l1-agg-2"]), [""; 0]);
+    assert_eq!(without_messages(&mut world, &["l1-agg-1", "l1-agg-2"]), [""; 0]);
     assert_eq!(sent(&world, begin_us, Verb::PrdcrStop).len(), 4);
     // What goes on with the services on is left alone.
     let begin_us = world.now_us();

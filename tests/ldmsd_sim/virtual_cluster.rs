@@ -37,6 +37,8 @@ pub(crate) struct VirtualCluster {
     next_mail: u64,
     /// Daemons that neither answer nor end, with what waits for them.
     hung: BTreeMap<String, Vec<Mail>>,
+    /// The message tags that a collector has subscribed to for a producer, and not forgotten.
+    tags: BTreeMap<(String, String), BTreeSet<String>>,
     /// Ports on which somebody else listens already.
     pub(crate) taken_ports: BTreeSet<u16>,
     pub(crate) samples: Vec<Sample>,
@@ -56,6 +58,8 @@ struct Link {
     advertiser: Option<String>,
     /// The source's streams were on when the connection was made: what was subscribed to is in force.
     with_streams: bool,
+    /// The messages of both ends were on then.
+    with_messages: bool,
 }
 
 #[derive(Debug)]
@@ -104,6 +108,7 @@ impl VirtualCluster {
             mail: BTreeMap::new(),
             next_mail: 0,
             hung: BTreeMap::new(),
+            tags: BTreeMap::new(),
             taken_ports: BTreeSet::new(),
             samples: Vec::new(),
             ended: Vec::new(),
@@ -126,13 +131,42 @@ impl VirtualCluster {
             daemon.listen_failed();
             reply = Reply::error(LISTEN_FAILED, "Failed to listen");
         }
+        if reply.code == 0 {
+            self.note_tags(name, command);
+        }
         self.act(name);
         Some(reply)
+    }
+
+    /// A tag that is subscribed to on a connection that was made without messages is forgotten (operations of a live
+    /// ldmsd, section 11); a producer that is added later has none.
+    fn note_tags(&mut self, collector: &str, command: &Command) {
+        let (name, tag) = (command.get(Attribute::Name), command.get(Attribute::MessageTag));
+        match (command.verb, name, tag) {
+            (Verb::PrdcrDel, Some(producer), _) => {
+                self.tags.remove(&(collector.to_owned(), producer.to_owned()));
+            }
+            (Verb::PrdcrSubscribe, _, Some(tag)) => {
+                let Some(regex) = command.get(Attribute::Regex).and_then(|text| regex::Regex::new(text).ok()) else {
+                    return;
+                };
+                let names: Vec<String> = self.daemons[collector].producer_names().map(str::to_owned).collect();
+                for producer in names.into_iter().filter(|producer| regex.is_match(producer)) {
+                    let is_forgotten =
+                        self.link(collector, &producer).is_some_and(|link| !self.links[&link].with_messages);
+                    if !is_forgotten {
+                        self.tags.entry((collector.to_owned(), producer)).or_default().insert(tag.to_owned());
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Ends a daemon as a kill does.
     pub(crate) fn kill(&mut self, name: &str) {
         self.daemons.remove(name);
+        self.tags.retain(|(collector, _), _| collector != name);
         self.hung.remove(name);
         let broken: Vec<u64> = self
             .links
@@ -293,6 +327,7 @@ impl VirtualCluster {
                 source: caller.clone(),
                 advertiser: Some(producer.clone()),
                 with_streams: self.daemons.get(&caller).is_some_and(Daemon::serves_streams),
+                with_messages: false,
             })
         } else {
             self.daemons.get(&host).map(|source| Link {
@@ -301,9 +336,12 @@ impl VirtualCluster {
                 source: host.clone(),
                 advertiser: None,
                 with_streams: source.serves_streams(),
+                with_messages: false,
             })
         };
-        let Some(link) = link else { return self.post(Mail::Refused { caller, producer }) };
+        let Some(mut link) = link else { return self.post(Mail::Refused { caller, producer }) };
+        let serves_messages = |end: &str| self.daemons.get(end).is_some_and(Daemon::serves_messages);
+        link.with_messages = serves_messages(&link.collector) && serves_messages(&link.source);
         let streams = self.daemons.get(&link.collector).map_or(0, Daemon::subscribes_to_streams);
         if let Some(source) = self.daemons.get_mut(&link.source) {
             source.subscribed_to(streams);
@@ -373,6 +411,13 @@ impl VirtualCluster {
     /// Whether a collector gets the streams of a producer that it subscribed to.
     pub(crate) fn gets_streams(&self, collector: &str, producer: &str) -> bool {
         self.link(collector, producer).is_some_and(|id| self.links[&id].with_streams)
+    }
+
+    /// The message tags that a collector gets of a producer.
+    pub(crate) fn tags_in_force(&self, collector: &str, producer: &str) -> BTreeSet<String> {
+        let connected = self.link(collector, producer).is_some_and(|id| self.links[&id].with_messages);
+        let tags = self.tags.get(&(collector.to_owned(), producer.to_owned()));
+        tags.filter(|_| connected).cloned().unwrap_or_default()
     }
 
     /// The connection of a producer, or of an advertiser.

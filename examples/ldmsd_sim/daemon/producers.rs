@@ -329,6 +329,12 @@ impl Daemon {
         Ok(Reply::ok())
     }
 
+    /// Its producers by name, those included that advertise.
+    #[allow(dead_code, reason = "for simulations of a whole cluster on a virtual clock")]
+    pub(crate) fn producer_names(&self) -> impl Iterator<Item = &str> {
+        self.producers.keys().map(String::as_str)
+    }
+
     pub(super) fn prdcr_start_regex(&mut self, attributes: &Attributes, now_us: u64) -> Outcome {
         let text = attributes.require(Attribute::Regex, "The attribute 'regex' is required by prdcr_start_regex.")?;
         let regex = producer_regex(text)?;

@@ -168,6 +168,12 @@ impl Daemon {
         self.services.streams
     }
 
+    /// Whether messages can be subscribed to on a connection that is made now.
+    #[allow(dead_code, reason = "for simulations of a whole cluster on a virtual clock")]
+    pub(crate) fn serves_messages(&self) -> bool {
+        self.services.messages
+    }
+
     /// How many commands it sends to each daemon that it connects to and whose streams it subscribes to.
     #[allow(dead_code, reason = "for simulations of a whole cluster on a virtual clock")]
     pub(crate) fn subscribes_to_streams(&self) -> u64 {
