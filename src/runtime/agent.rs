@@ -3,17 +3,19 @@
 //! A broken connection is reported the moment it breaks, silence when a probe has had no answer within
 //! its deadline. Agents share nothing, so a daemon that hangs delays no other.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
 use rand::RngExt;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::inquiry::{self, Fingerprint, Inquiry};
 use super::members::Warrant;
+use super::turns::{Turns, Unanswered};
 use crate::conductor::{DownReason, Event, Observed, Outcome, Scope, Sections, Target};
 use crate::desired::{Change, Subject};
 use crate::ldmsd::auth::{Auth, AuthMethod};
@@ -49,15 +51,11 @@ const NOT_IMPLEMENTED: i32 = 38;
 /// Connections are numbered over all agents, so that an order for a former one is recognised.
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
 
-/// Samplers that are looked at after a change at the same time, and how long one waits for its turn: where thousands
-/// change at once, the changes go out before anybody asks what has become of them.
-static TURNS_TO_LOOK: Semaphore = Semaphore::const_new(64);
-const LONGEST_WAIT_TO_LOOK: Duration = Duration::from_millis(500);
-
 /// A running agent; dropping it ends the agent and closes its connection.
 pub(super) struct Handle {
     orders: mpsc::Sender<Order>,
     sections: watch::Sender<Sections>,
+    turns: Arc<Turns>,
     task: AbortHandle,
 }
 
@@ -66,15 +64,22 @@ struct Order {
     changes: Vec<Change>,
     scope: Scope,
     warrant: Warrant,
+    /// Until it is dropped, others that look wait for this.
+    unanswered: Option<Unanswered>,
 }
 
 impl Handle {
-    pub(super) fn start(target: Target, settings: AgentSettings, events: mpsc::Sender<Event>) -> Handle {
+    pub(super) fn start(
+        target: Target,
+        settings: AgentSettings,
+        events: mpsc::Sender<Event>,
+        turns: Arc<Turns>,
+    ) -> Handle {
         // The conductor has at most one order out; the second place is for one of a former connection.
         let (orders, inbox) = mpsc::channel(2);
         let (sections, attended) = watch::channel(target.sections);
-        let agent = Agent { target, settings, events, orders: inbox, sections: attended };
-        Handle { orders, sections, task: tokio::spawn(agent.keep_going()).abort_handle() }
+        let agent = Agent { target, settings, events, orders: inbox, sections: attended, turns: Arc::clone(&turns) };
+        Handle { orders, sections, turns, task: tokio::spawn(agent.keep_going()).abort_handle() }
     }
 
     /// From now on these parts of the daemon matter.
@@ -84,7 +89,8 @@ impl Handle {
 
     /// Hands over an order. One that does not fit is for a connection that no longer exists.
     pub(super) fn order(&self, session: u64, changes: Vec<Change>, scope: Scope, warrant: Warrant) {
-        let _ = self.orders.try_send(Order { session, changes, scope, warrant });
+        let unanswered = (!changes.is_empty()).then(|| self.turns.send());
+        let _ = self.orders.try_send(Order { session, changes, scope, warrant, unanswered });
     }
 }
 
@@ -101,6 +107,7 @@ struct Agent {
     orders: mpsc::Receiver<Order>,
     /// Which parts of the daemon matter.
     sections: watch::Receiver<Sections>,
+    turns: Arc<Turns>,
 }
 
 impl Agent {
@@ -267,14 +274,8 @@ impl Agent {
         let outcomes = order.changes.iter().zip(impossible);
         let outcomes = outcomes.map(|(change, refused)| refused.unwrap_or_else(|| outcome(change, &mut answers)));
         let outcomes = outcomes.collect();
-        let turn = async {
-            if self.sections().aggregates {
-                return None;
-            }
-            // A daemon that hangs in its turn delays nobody for long.
-            timeout(LONGEST_WAIT_TO_LOOK, TURNS_TO_LOOK.acquire()).await.ok()?.ok()
-        };
-        let _turn = turn.await;
+        drop(order.unanswered);
+        let _turn = if self.sections().aggregates { None } else { self.turns.look().await };
         let (observed, fingerprint) = self.observe(client, &order.scope, deadline).await?;
         Ok((outcomes, observed, fingerprint))
     }

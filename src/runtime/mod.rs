@@ -5,6 +5,7 @@
 //! - `members`: the place of this instance among several that share the work.
 //! - `notebook`: what the next maestro has to know, in etcd.
 //! - `status`: the page on which an instance among several tells how it is.
+//! - `turns`: in which order agents ask and send.
 //! - `source`: where the configuration comes from, etcd or a file.
 
 mod agent;
@@ -13,8 +14,10 @@ mod members;
 mod notebook;
 mod source;
 mod status;
+mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
@@ -26,6 +29,7 @@ pub use notebook::Notebook;
 pub use source::{ConfigEvent, cluster_name, from_etcd, from_file, read_from_etcd};
 
 use members::{News, Warrant};
+use turns::Turns;
 
 use crate::conductor::{Action, Conductor, Event, Notice, Now, Settings, Severity};
 use crate::notation::Name;
@@ -47,7 +51,7 @@ pub async fn run(
 ) {
     let (events, mut incoming) = mpsc::channel(EVENTS_WAITING);
     let mut conductor = Conductor::new(conductor);
-    let mut running = Running { agents: BTreeMap::new(), settings: agents, events, notebook };
+    let mut running = Running { agents: BTreeMap::new(), settings: agents, events, turns: Turns::new(), notebook };
     let clock = Clock::new();
     let mut waiting: VecDeque<Event> = seat.iter().map(Seat::first).collect();
     tokio::pin!(stop);
@@ -113,6 +117,7 @@ struct Running {
     agents: BTreeMap<Name, agent::Handle>,
     settings: AgentSettings,
     events: mpsc::Sender<Event>,
+    turns: Arc<Turns>,
     notebook: Notebook,
 }
 
@@ -122,7 +127,8 @@ impl Running {
             Action::Connect(target) => {
                 let name = target.daemon.clone();
                 // The former agent of the name, if any, ends with its handle.
-                let agent = agent::Handle::start(target, self.settings.clone(), self.events.clone());
+                let agent =
+                    agent::Handle::start(target, self.settings.clone(), self.events.clone(), Arc::clone(&self.turns));
                 self.agents.insert(name, agent);
             }
             Action::Attend { daemon, sections } => {
