@@ -1,7 +1,7 @@
 //! How long another interval takes from `maestro_ctrl` to the samplers: `cargo bench --bench changing [-- SAMPLERS]`,
 //! with an etcd of its own and simulated daemons on loopback (`cargo build --release --example ldmsd_sim` makes them).
 //!
-//! Ten thousand samplers need `ulimit -n 16000`. Run as a test it uses a small
+//! Ten thousand samplers need `ulimit -n 12000`. Run as a test it uses a small
 //! cluster, to see that it works, and that the change reaches every sampler and no other plugin.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails in a benchmark fails the benchmark")]
@@ -19,11 +19,11 @@ use support::etcd::Etcd;
 use support::{Process, eventually};
 
 const SAMPLERS: usize = 10_000;
-const SAMPLERS_IN_A_TEST: usize = 50;
+const SAMPLERS_IN_A_TEST: usize = 40;
 /// Samplers on one address, at most.
 const SAMPLERS_ON_A_HOST: usize = 250;
 /// Simulations that share the samplers, so that none needs too many file descriptors; a further one has the aggregators.
-const PARTS: usize = 2;
+const PARTS: usize = 4;
 /// Long enough for any step on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 

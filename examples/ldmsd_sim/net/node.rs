@@ -26,6 +26,8 @@ use crate::journal::Journal;
 
 /// How many events may wait for a daemon; who adds more waits too.
 const EVENT_QUEUE: usize = 1024;
+/// How soon connections are accepted again when one could not be.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a daemon is started with.
 #[derive(Debug, Clone)]
@@ -211,8 +213,13 @@ impl Surroundings {
                 tokio::select! {
                     () = surroundings.paused.begins() => {}
                     accepted = socket.accept() => {
-                        let Ok((stream, _)) = accepted else { continue };
-                        surroundings.tasks.spawn(surroundings.clone().serve(stream, host.clone()));
+                        match accepted {
+                            Ok((stream, _)) => {
+                                surroundings.tasks.spawn(surroundings.clone().serve(stream, host.clone()));
+                            }
+                            // Out of file descriptors, perhaps for long.
+                            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                        }
                     }
                 }
             }
