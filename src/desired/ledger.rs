@@ -263,4 +263,36 @@ mod tests {
             assert!(!ledger.contradicts(&entry(name, "old")) && !ledger.holds(&entry(name, "old")), "{name}");
         }
     }
+
+    #[test]
+    fn what_was_being_added_counts_as_added_and_a_policy_that_was_being_replaced_is_unknown() {
+        let policy = |name: &str, verbs: &[Verb]| Change {
+            subject: Subject::StoragePolicy(name.into()),
+            steps: verbs.iter().map(|verb| Command::new(*verb).with(Attribute::Name, name).into()).collect(),
+            remember: Some(entry(name, "new")),
+        };
+        let given = Unshown::of_updater(&crate::cluster::Updater {
+            name: "updtr_0".into(),
+            mode: crate::cluster::UpdaterMode::Pull,
+            interval: crate::notation::Interval::from_us(1_000_000),
+            offset: None,
+            perm: Some(crate::notation::Permission(0o700)),
+            producers: Vec::new(),
+            sets: Vec::new(),
+        });
+        let producer = Change {
+            subject: Subject::Producer("node-1".into()),
+            steps: vec![Command::new(Verb::PrdcrAdd).with(Attribute::Name, "node-1").into()],
+            remember: Some(LedgerEntry::of_producer(&"node-1".into(), given)),
+        };
+        let mut ledger = Ledger::default();
+        for name in ["added", "replaced"] {
+            ledger.enter(entry(name, "old"));
+        }
+        let replaced = policy("replaced", &[Verb::StrgpStop, Verb::StrgpDel, Verb::StrgpAdd]);
+        ledger.break_off(&[policy("added", &[Verb::StrgpAdd]), replaced, producer]);
+        assert!(ledger.holds(&entry("added", "new")));
+        assert!(ledger.contradicts(&entry("replaced", "old")) && ledger.contradicts(&entry("replaced", "new")));
+        assert!(ledger.contradicts(&LedgerEntry::of_producer(&"node-1".into(), Unshown::default())));
+    }
 }
