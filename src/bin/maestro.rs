@@ -156,6 +156,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         }
         false => None,
     };
+    let options_of_all = options_of_all(&arguments);
     let configurations = async {
         match arguments.ldms_config {
             Some(path) => Ok((runtime::from_file(path).await?, None, Notebook::none())),
@@ -166,8 +167,8 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
                 let prefix = runtime::cluster_name(&store, arguments.prefix).await?;
                 let (configurations, notebook) = runtime::from_etcd(store.clone(), Some(prefix.clone())).await?;
                 let members: Vec<Name> = members.iter().map(|member| Name::from(member.to_string())).collect();
-                let seat =
-                    me.map(|me| Seat::take(&store, &prefix, members, me, arguments.member_lease, notebook.reader()));
+                let (lease, notes) = (arguments.member_lease, notebook.reader());
+                let seat = me.map(|me| Seat::take(&store, &prefix, members, me, options_of_all, lease, notes));
                 anyhow::Ok((configurations, seat.transpose()?, notebook))
             }
         }
@@ -199,6 +200,15 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     };
     runtime::run(configurations, seat, notebook, settings, agents, stop).await;
     Ok(())
+}
+
+/// The options by which it is decided who collects what: among several instances all have to have the same.
+fn options_of_all(arguments: &Arguments) -> String {
+    let balanced = match arguments.rebalance {
+        Rebalance::Producers => "--rebalance producers".to_owned(),
+        Rebalance::Sets => format!("--rebalance sets --band {}", arguments.band),
+    };
+    if arguments.standby { balanced + " --standby" } else { balanced }
 }
 
 /// Hands the configurations on, and keeps the aggregators of this machine running as they say.

@@ -358,6 +358,12 @@ fn who_stands_by_takes_over_from_a_lost_one() {
         world.start_maestro();
         world.run_for(30 * SECOND_US);
         assert_eq!(world.faults_of_state(), [""; 0]);
+        // Somebody becomes heavier, so that another aggregator has least than when the standbys were placed.
+        let heavier = if seed % 2 == 0 { format!("sampler-{}", seed + 1) } else { format!("small-{}", seed + 1) };
+        for number in 0..2 {
+            publish(&mut world, &heavier, &format!("more-{number}"), &format!("{heavier}/more-{number}"));
+        }
+        world.run_for(30 * SECOND_US);
         let before = world.owners();
         let orphans: Vec<&(Name, Name)> =
             before.iter().filter(|(_, owner)| owner.whole() == Some(&lost)).map(|(key, _)| key).collect();

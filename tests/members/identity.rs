@@ -66,3 +66,28 @@ async fn who_has_another_list_is_told_of() {
     let warning = format!("maestro member {} lists other `maestro_members` than our etcd.yaml", ports[1].endpoint());
     first.until_log(&warning).await;
 }
+
+#[tokio::test]
+async fn who_was_started_with_other_options_is_told_of() {
+    let site = Site::without_daemons();
+    let etcd = site.start_etcd().await;
+    site.load("cluster.yaml");
+    let endpoint = etcd.endpoint();
+    let (host, port) = endpoint.split_once(':').unwrap();
+    let ports = [(); 2].map(|()| FreePort::reserve());
+    let members: String =
+        ports.iter().map(|port| format!("{{ host: 127.0.0.1, port: {} }}, ", port.number())).collect();
+    let text = format!("members: [ {{ host: {host}, port: {port} }} ]\nmaestro_members: [ {members} ]\n");
+    site.write_text("members.yaml", &text);
+    let start = |index: usize, options: &[&str]| {
+        let arguments = ["--cluster", "members.yaml", "--member", &ports[index].endpoint()];
+        site.maestro(&[&arguments, options].concat())
+    };
+    let mut first = start(0, &[]);
+    let _second = start(1, &["--rebalance", "sets", "--standby"]);
+    let other = ports[1].endpoint();
+    let warning = format!(
+        "maestro member {other} was started with `--rebalance sets --band 10 --standby` and we with `--rebalance producers`"
+    );
+    first.until_log(&warning).await;
+}

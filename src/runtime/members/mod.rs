@@ -61,8 +61,10 @@ pub struct Seat {
     blind: BTreeSet<Name>,
     /// What the others were told in this life of whether we do.
     told_blind: Option<bool>,
-    /// Who has another list of members than we.
+    /// Who has another list of members than we, or was started with other options.
     differing: BTreeSet<Name>,
+    /// Our options that all have to have, as they are written on a command line.
+    options: String,
 }
 
 /// What concerns the other instances.
@@ -89,6 +91,9 @@ struct Itself {
     blind: bool,
     /// Its list of members.
     members: Vec<Name>,
+    /// The options that all have to have.
+    #[serde(default)]
+    options: String,
 }
 
 /// The right to send what was decided, for as long as nobody else can have taken over.
@@ -121,6 +126,7 @@ impl Seat {
         prefix: &str,
         mut members: Vec<Name>,
         me: Name,
+        options: String,
         lease: Duration,
         notes: Option<Reader>,
     ) -> Result<Seat, StoreError> {
@@ -152,6 +158,7 @@ impl Seat {
             blind: BTreeSet::new(),
             told_blind: None,
             differing: BTreeSet::new(),
+            options,
         })
     }
 
@@ -258,7 +265,7 @@ impl Seat {
                     self.standing.mine.len()
                 );
             }
-            let itself = Itself { blind: is_blind, members: self.members.clone() };
+            let itself = Itself { blind: is_blind, ..self.ourselves() };
             self.membership.publish(self.since_revision, Topic::Member(self.me.clone()), written(&itself));
             self.told_blind = Some(is_blind);
         }
@@ -418,16 +425,24 @@ impl Seat {
 
     /// Takes note of what another member says of itself, or that it is gone.
     fn meet(&mut self, member: Name, itself: Option<Itself>) {
-        let itself = itself.unwrap_or_else(|| Itself { blind: false, members: self.members.clone() });
+        let itself = itself.unwrap_or_else(|| self.ourselves());
         let changed = if itself.blind { self.blind.insert(member.clone()) } else { self.blind.remove(&member) };
         if changed && itself.blind {
             warn!("maestro member {member} reaches none of its daemons: the others have them meanwhile");
         } else if changed {
             info!("maestro member {member} gets its share of the daemons again");
         }
-        if itself.members == self.members {
+        if itself.members == self.members && itself.options == self.options {
             self.differing.remove(&member);
-        } else if self.differing.insert(member.clone()) {
+        } else if !self.differing.insert(member.clone()) {
+            // The operator knows.
+        } else if itself.members == self.members {
+            warn!(
+                "maestro member {member} was started with `{}` and we with `{}`: give all the same options, or what is \
+                 balanced depends on who leads",
+                itself.options, self.options
+            );
+        } else {
             let theirs: Vec<&str> = itself.members.iter().map(Name::as_str).collect();
             warn!(
                 "maestro member {member} lists other `maestro_members` than our etcd.yaml ({}): make both the same, or some \
@@ -435,6 +450,10 @@ impl Seat {
                 theirs.join(", ")
             );
         }
+    }
+
+    fn ourselves(&self) -> Itself {
+        Itself { blind: false, members: self.members.clone(), options: self.options.clone() }
     }
 
     fn keep_report(&mut self, daemon: Name, member: Option<Name>, report: Option<Report>) {

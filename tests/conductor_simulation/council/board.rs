@@ -138,6 +138,11 @@ impl Board {
         self.leases.get(&seat).is_some_and(|lease| lease.life == life)
     }
 
+    /// How many sets of a sampler its instance tells of.
+    pub(crate) fn sets_told_of(&self, sampler: &Name) -> Option<usize> {
+        self.reports.get(sampler)?.1.sets.map(|load| load.sets)
+    }
+
     pub(crate) fn reaches(&self, seat: usize) -> bool {
         self.is_up && !self.cut.contains(&seat)
     }

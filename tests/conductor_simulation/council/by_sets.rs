@@ -153,6 +153,23 @@ fn a_set_that_appears_is_told_by_who_sees_it_and_weighed_by_who_leads() {
 }
 
 #[test]
+fn a_sampler_is_asked_when_another_instances_aggregator_sees_other_sets() {
+    // The third instance has no aggregator of the first level.
+    let sampler = name("small-8");
+    for seed in 0..6 {
+        let mut world = calm(seed, uneven());
+        // Samplers are probed every ten seconds, and not now.
+        world.run_for((2 + seed) * SECOND_US);
+        assert_eq!(world.board().sets_told_of(&sampler), Some(2));
+        publish(&mut world, "small-8", "more", "another/set");
+        world.run_for(2 * SECOND_US);
+        assert_eq!(world.board().sets_told_of(&sampler), Some(3), "seed {seed}");
+        world.run_for(30 * SECOND_US);
+        assert_eq!(world.faults_of_state(), [""; 0]);
+    }
+}
+
+#[test]
 fn a_producer_that_became_too_heavy_for_one_is_split_for_the_price_of_a_moment() {
     let mut world = calm(1, fixture("sets-current"));
     let begin_us = world.now_us();

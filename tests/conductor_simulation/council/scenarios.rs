@@ -171,6 +171,28 @@ fn without_quorum_nothing_is_sent_whatever_happens_to_the_daemons() {
 }
 
 #[test]
+fn who_is_cut_off_from_the_others_sends_nothing_once_another_may_lead() {
+    for seed in 0..5 {
+        let mut world = calm_council(seed);
+        let first = leader(&mut world);
+        world.suffer_in_council(CouncilFault::CutFromBoard(first));
+        world.run_for(3 * SECOND_US + 200 * MS_US);
+        // What it would make good at once: it reaches all of its daemons.
+        let begin_us = world.now_us();
+        world.kill(&name("l1-agg-3"));
+        world.run_for(10 * SECOND_US);
+        assert_eq!(world.history.commands_since(begin_us).filter(|sent| sent.seat == first).count(), 0);
+        let (of_producer, _) = running(&mut world, "l1-agg-[1-3]");
+        assert!(of_producer.len() == 8 && of_producer.values().all(|count| *count == 1), "{of_producer:?}");
+        world.restart(&name("l1-agg-3"));
+        world.suffer_in_council(CouncilFault::ReachBoard(first));
+        let returned_us = world.now_us();
+        world.run_for(40 * SECOND_US);
+        at_home_and_nothing_lost(&mut world, returned_us);
+    }
+}
+
+#[test]
 fn an_instance_that_loses_sight_of_its_daemons_does_not_lead_to_a_stop_there() {
     for seed in 0..5 {
         let mut world = calm_council(seed);
