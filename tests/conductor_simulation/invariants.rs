@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use maestro::cluster::AggregatorGroup;
-use maestro::conductor::Notice;
+use maestro::conductor::{Notice, Rebalance};
 use maestro::desired::{BoostConfig, Change, Subject};
 use maestro::ldmsd::observation::{ObservedProducer, ObservedUpdater};
 use maestro::ldmsd::status::PluginStatus;
@@ -239,7 +239,10 @@ impl World {
         match notice {
             Notice::Refused { daemon, subject, code, .. } => {
                 let key = (daemon.clone(), subject.clone());
-                if self.history.told.insert(key, *code) == Some(*code) {
+                // An updater for parts comes and goes with them, and each time it is another one.
+                let comes_and_goes = self.board.is_some() && self.settings.rebalance == Rebalance::Sets;
+                let is_another = comes_and_goes && matches!(subject, Subject::Updater(_));
+                if self.history.told.insert(key, *code) == Some(*code) && !is_another {
                     self.violation(format!("told again: {notice}"));
                 }
             }

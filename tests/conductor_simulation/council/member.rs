@@ -191,10 +191,11 @@ impl World {
     /// A conductor orders nothing to be sent while it is suspended, and only to its own daemons: whether that may still be
     /// sent when its turn comes is another question.
     pub(crate) fn check_order(&mut self, daemon: &Name) {
+        let Some(standing) = self.conductor_here().map(|conductor| conductor.standing().clone()) else { return };
         if self.board.is_none() {
             return;
         }
-        let (seat, standing) = (self.seat, self.client().standing.clone());
+        let seat = self.seat;
         if standing.part == Part::Suspended {
             self.violation(format!("{seat} orders something for {daemon} while it is suspended"));
         } else if !standing.mine.contains(daemon) {
