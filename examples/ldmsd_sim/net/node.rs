@@ -70,8 +70,8 @@ pub(crate) enum NodeEvent {
         attributes: Vec<(Attribute, String)>,
         answer: oneshot::Sender<Reply>,
     },
-    /// Someone asks for the directory.
-    ListSets { answer: oneshot::Sender<Vec<String>> },
+    /// Someone asks for the directory, and perhaps to be told of changes from then on.
+    ListSets { connection: u64, follows: bool, answer: oneshot::Sender<Vec<String>> },
     /// A producer's directory.
     Directory { connection: u64, ticket: u64, sets: Vec<MetricSet> },
     /// New or changed sets of a producer.
@@ -310,6 +310,9 @@ struct Core {
 struct Connection {
     commands: mpsc::UnboundedSender<PeerCommand>,
     producer: Option<String>,
+    /// The peer is told of changes of the directory. Each of thousands of sets told to each of thousands of peers that
+    /// do not listen would fill the memory of the machine.
+    follows: bool,
 }
 
 impl Core {
@@ -352,7 +355,7 @@ impl Core {
                     }
                     self.daemon.connected(producer);
                 }
-                self.connections.insert(connection, Connection { commands, producer });
+                self.connections.insert(connection, Connection { commands, producer, follows: false });
             }
             NodeEvent::ConnectFailed { connection, producer } => {
                 if self.producers.get(&producer) == Some(&connection) {
@@ -385,7 +388,10 @@ impl Core {
                 };
                 let _client_is_gone = answer.send(reply);
             }
-            NodeEvent::ListSets { answer } => {
+            NodeEvent::ListSets { connection, follows, answer } => {
+                if let Some(connection) = self.connections.get_mut(&connection) {
+                    connection.follows = follows;
+                }
                 let _client_is_gone = answer.send(self.daemon.directory(now_us));
             }
             NodeEvent::Directory { connection, ticket, sets } => {
@@ -408,6 +414,10 @@ impl Core {
                 let _onlooker_is_gone = answer.send(overview);
             }
         }
+    }
+
+    fn followers(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.values().filter(|connection| connection.follows)
     }
 
     fn producer_of(&self, connection: u64) -> Option<String> {
@@ -448,12 +458,12 @@ impl Core {
                 }
                 Action::Listen { .. } => {}
                 Action::Announce { kind, set } => {
-                    for connection in self.connections.values() {
+                    for connection in self.followers() {
                         let _just_ended = connection.commands.send(PeerCommand::Announce { kind, set: set.clone() });
                     }
                 }
                 Action::Withdraw { instance } => {
-                    for connection in self.connections.values() {
+                    for connection in self.followers() {
                         let instance = instance.clone();
                         let _just_ended = connection.commands.send(PeerCommand::Withdraw { instance });
                     }

@@ -143,7 +143,7 @@ impl Peer {
             },
             LdmsMessage::Dir { xid, flags } => {
                 conversation.follower = (flags != 0).then_some((xid, flags & LOOKS_UP != 0));
-                self.serve_directory(xid).await
+                self.serve_directory(xid, flags != 0).await
             }
             LdmsMessage::DirCancel { xid } => {
                 conversation.follower = None;
@@ -185,9 +185,9 @@ impl Peer {
         }
     }
 
-    async fn serve_directory(&mut self, xid: u64) -> io::Result<()> {
+    async fn serve_directory(&mut self, xid: u64, follows: bool) -> io::Result<()> {
         let (answer, elements) = oneshot::channel();
-        self.tell(NodeEvent::ListSets { answer }).await?;
+        self.tell(NodeEvent::ListSets { connection: self.id, follows, answer }).await?;
         let elements = elements.await.map_err(broken)?;
         let sets_per_message = self.faults.directory_sets().min(DIRECTORY_SETS_MAX);
         let mut parts: Vec<&[String]> = elements.chunks(sets_per_message).collect();
