@@ -3,7 +3,9 @@
 //! Only an updater's tick looks a set up, and a set is not updated during its first second
 //! (operations of a live ldmsd, section 1). An updater of a tenth of a second for just the moved sets, on the
 //! new aggregator and on the levels above, makes of several seconds little more than one. It goes as
-//! soon as its sets have been updated, and after some seconds in any case.
+//! soon as its sets have been updated, and after some seconds in any case. Where the moved sets are so many that a daemon
+//! could not fetch them ten times a second it ticks less often, and where that is no faster than what the daemon has
+//! anyhow there is none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +13,17 @@ use super::handover::Taken;
 use super::report::Report;
 use super::standing::Part;
 use super::{Conductor, Now, Timer};
-use crate::desired::BoostConfig;
+use crate::desired::{BoostConfig, boost_interval_us};
+use crate::ldmsd::Observation;
+use crate::ldmsd::observation::ObservedProducer;
 use crate::notation::Name;
 use crate::placement::Ownership;
 
-/// A temporary updater ends so long after its sets became ready: by then they have been updated.
-const AFTER_READY_US: u64 = 1_300_000;
-/// It ends after so long in any case: a sampler that is down never becomes ready.
+/// Sets are not updated in their first second; so long and one interval after they became ready, they have been.
+const FIRST_UPDATE_US: u64 = 1_195_000;
+/// A temporary updater ends after so long in any case, or after some ticks: a sampler that is down never becomes ready.
 const LONGEST_US: u64 = 5_000_000;
+const MOST_TICKS: u64 = 4;
 /// How often an active one is looked at.
 const REVIEW_US: u64 = 100_000;
 /// With more sets than this the updater takes all sets of its producers: long expressions cost a
@@ -50,6 +55,20 @@ impl Boosts {
     pub(super) fn producers_of<'a>(&'a self, daemon: &'a Name) -> impl Iterator<Item = &'a Name> {
         self.active.values().filter(move |boost| boost.daemon == *daemon).flat_map(|boost| &boost.config.producers)
     }
+
+    /// Those of them that are not as it waits for.
+    pub(super) fn unready_producers_of<'a>(
+        &'a self,
+        daemon: &'a Name,
+        observed: &'a Observation,
+    ) -> impl Iterator<Item = &'a Name> {
+        let waiting = self.active.values().filter(move |boost| boost.daemon == *daemon && !boost.is_ready(observed));
+        waiting.flat_map(move |boost| {
+            let is_ready = |name: &Name| observed.producers.get(name).is_some_and(ObservedProducer::is_ready);
+            // To which producers named sets belong is not known before they are there.
+            boost.config.producers.iter().filter(move |name| !boost.config.sets.is_empty() || !is_ready(name))
+        })
+    }
 }
 
 impl Conductor {
@@ -58,8 +77,8 @@ impl Conductor {
         if !taken.producers.is_empty() {
             self.boost(to, taken.producers.iter().cloned().collect(), BTreeSet::new(), now);
         }
+        self.boost_shares(to, &taken.shares, now);
         let shares: BTreeSet<String> = taken.shares.values().flatten().cloned().collect();
-        self.boost_sets(to, taken.shares.keys().cloned().collect(), &shares, now);
         // Where there are others, the levels above hear of the sets once they are ready.
         if self.council.part() == Part::Alone {
             let mut sets = self.sets_on(from, &taken.producers);
@@ -104,14 +123,23 @@ impl Conductor {
         let group = self.relations.group_of(aggregator).and_then(|group| self.groups.get(group));
         let Some(Ownership::Split(shares)) = group.and_then(|state| state.owners().get(producer)) else { return };
         let Some(sets) = shares.get(aggregator).cloned() else { return };
-        self.boost_sets(aggregator, [producer.clone()].into(), &sets, now);
+        self.boost_shares(aggregator, &[(producer.clone(), sets.clone())].into(), now);
         self.boost_above(aggregator, &sets, now);
     }
 
-    /// For exactly these sets of some producers. Too many go without: all sets of a producer that is split are too much.
-    fn boost_sets(&mut self, daemon: &Name, producers: BTreeSet<Name>, sets: &BTreeSet<String>, now: Now) {
-        if !sets.is_empty() && sets.len() <= MOST_SETS {
-            self.boost(daemon, producers, sets.clone(), now);
+    /// For exactly these sets of some producers: all sets of a producer that is split would be too much. Each name is
+    /// tried on all sets of all producers of its updater, so that many are divided by producers.
+    fn boost_shares(&mut self, daemon: &Name, shares: &BTreeMap<Name, BTreeSet<String>>, now: Now) {
+        let sets: BTreeSet<String> = shares.values().flatten().cloned().collect();
+        if sets.is_empty() {
+            return;
+        }
+        if sets.len() <= MOST_SETS {
+            self.boost(daemon, shares.keys().cloned().collect(), sets, now);
+            return;
+        }
+        for (producer, sets) in shares.iter().filter(|(_, sets)| !sets.is_empty()) {
+            self.boost(daemon, [producer.clone()].into(), sets.clone(), now);
         }
     }
 
@@ -139,27 +167,38 @@ impl Conductor {
     }
 
     fn boost(&mut self, daemon: &Name, producers: BTreeSet<Name>, sets: BTreeSet<String>, now: Now) {
-        if !self.daemons.get(daemon).is_some_and(super::daemons::DaemonState::is_connected)
-            || self.is_fast_enough(daemon)
-        {
+        if !self.daemons.get(daemon).is_some_and(super::daemons::DaemonState::is_connected) {
+            return;
+        }
+        let offered: usize = producers.iter().map(|producer| self.sets_below(daemon, producer)).sum();
+        let interval_us = boost_interval_us(sets.len(), offered.max(sets.len()));
+        if self.is_fast_enough(daemon, interval_us) {
             return;
         }
         self.boosts.made += 1;
         // The time makes the name differ from what an earlier maestro may have left behind.
         let number = format!("{}{}-{}", BoostConfig::PREFIX, now.wall_us / 1000, self.boosts.made);
         let name = Name::from(number);
-        let config = BoostConfig { name: name.clone(), producers, sets };
-        let boost = Boost { daemon: daemon.clone(), config, end_us: now.mono_us + LONGEST_US, ready_since_us: None };
+        let config = BoostConfig { name: name.clone(), producers, sets, interval_us };
+        let end_us = now.mono_us + LONGEST_US.max(MOST_TICKS * config.interval_us.unsigned_abs());
+        let boost = Boost { daemon: daemon.clone(), config, end_us, ready_since_us: None };
         self.boosts.active.insert(name, boost);
         self.timers.insert((now.mono_us + REVIEW_US, Timer::Boosts));
         self.dirty_daemons.insert(daemon.clone());
     }
 
+    /// How many sets a producer offers, as far as they have been seen: by the one who had it where the new one has not yet.
+    pub(super) fn sets_below(&self, aggregator: &Name, producer: &Name) -> usize {
+        let group = self.relations.group_of(aggregator).and_then(|group| self.cluster.groups.get(group));
+        let daemons = group.into_iter().flat_map(|group| &group.aggregators).filter_map(|name| self.daemons.get(name));
+        daemons.map(|daemon| daemon.count_offered(producer)).max().unwrap_or(0)
+    }
+
     /// Whether the daemon's own updaters are as fast as a temporary one would be.
-    fn is_fast_enough(&self, daemon: &Name) -> bool {
+    fn is_fast_enough(&self, daemon: &Name, boost_interval_us: i64) -> bool {
         let group = self.relations.group_of(daemon).and_then(|group| self.cluster.groups.get(group));
         let slowest = group.and_then(|group| group.updaters.iter().filter_map(|u| u.interval.us()).max());
-        slowest.is_none_or(|interval_us| interval_us <= 2 * BoostConfig::INTERVAL_US)
+        slowest.is_none_or(|interval_us| interval_us <= boost_interval_us.saturating_mul(2))
     }
 
     pub(super) fn review_boosts(&mut self, now: Now) {
@@ -168,7 +207,8 @@ impl Conductor {
             let daemon = self.daemons.get(&boost.daemon).filter(|daemon| daemon.is_connected());
             let ready = daemon.is_some_and(|daemon| boost.is_ready(&daemon.observed));
             boost.ready_since_us = ready.then(|| boost.ready_since_us.unwrap_or(now.mono_us));
-            let done = boost.ready_since_us.is_some_and(|since_us| now.mono_us >= since_us + AFTER_READY_US);
+            let updated_us = FIRST_UPDATE_US + boost.config.interval_us.unsigned_abs();
+            let done = boost.ready_since_us.is_some_and(|since_us| now.mono_us >= since_us + updated_us);
             if done || now.mono_us >= boost.end_us || daemon.is_none() {
                 ended.push(name.clone());
             }
@@ -185,14 +225,75 @@ impl Conductor {
 }
 
 impl Boost {
-    fn is_ready(&self, observed: &crate::ldmsd::Observation) -> bool {
+    fn is_ready(&self, observed: &Observation) -> bool {
         let producers = || self.config.producers.iter().filter_map(|name| observed.producers.get(name));
         if self.config.sets.is_empty() {
-            return producers().count() == self.config.producers.len()
-                && producers().all(super::super::ldmsd::observation::ObservedProducer::is_ready);
+            return producers().count() == self.config.producers.len() && producers().all(ObservedProducer::is_ready);
         }
         let ready: BTreeSet<&str> =
             producers().flat_map(|p| &p.sets).filter(|set| set.ready).map(|set| set.instance.as_str()).collect();
         self.config.sets.iter().all(|set| ready.contains(set.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Event, Observed, Settings};
+    use super::*;
+    use crate::ldmsd::Numbering;
+    use crate::spec;
+
+    const NOW: Now = Now { mono_us: 1_000_000, wall_us: 1_000_000 };
+
+    /// A conductor with two aggregators that fetch at an interval, both up.
+    fn conductor(interval: &str) -> Conductor {
+        let yaml = format!(
+            "daemons:
+  - {{ names: 's-[1-3]', hosts: 'n-[1-3]', endpoints: [ {{ names: 's-[1-3]-ep', ports: '411', xprt: sock }} ] }}
+  - {{ names: 'a-[1-2]', hosts: 'a-[1-2]', endpoints: [ {{ names: 'a-[1-2]-ep', ports: '412', xprt: sock, maestro_comm: true }} ] }}
+aggregators:
+  - daemons: 'a-[1-2]'
+    peers: [ {{ endpoints: 's-[1-3]-ep', reconnect: 1s, type: active, updaters: [ {{ mode: pull, interval: {interval} }} ] }} ]
+"
+        );
+        let mut conductor = Conductor::new(Settings::default());
+        conductor.handle(Event::Configured(Arc::new(spec::read_cluster("boosts.yaml", &yaml).0.unwrap())), NOW);
+        for daemon in ["a-1", "a-2"] {
+            let (daemon, observed) = (Name::from(daemon), Observed::default());
+            let up = Event::Up { daemon, session: 1, pid: None, numbering: Numbering::V45, observed };
+            conductor.handle(up, NOW);
+        }
+        conductor
+    }
+
+    fn share(producer: &str, sets: usize) -> (Name, BTreeSet<String>) {
+        (producer.into(), (0..sets).map(|set| format!("{producer}/{set}")).collect())
+    }
+
+    /// The temporary updaters of an aggregator that takes shares over from a lost one: producers, number of sets.
+    fn made(interval: &str, shares: &[(Name, BTreeSet<String>)]) -> Vec<(String, usize)> {
+        let mut conductor = conductor(interval);
+        let taken = Taken { shares: shares.iter().cloned().collect(), ..Taken::default() };
+        conductor.boost_after_loss(&"a-2".into(), &"a-1".into(), &taken, NOW);
+        let boosts = conductor.boosts.of(&"a-1".into());
+        let producers = |boost: &BoostConfig| boost.producers.iter().map(Name::as_str).collect::<Vec<_>>().join(" ");
+        boosts.iter().map(|boost| (producers(boost), boost.sets.len())).collect()
+    }
+
+    #[test]
+    fn a_share_of_few_sets_and_one_of_many_are_both_fetched_at_once() {
+        let few = [share("s-1-ep", 3), share("s-2-ep", 4)];
+        assert_eq!(made("20s", &few), [("s-1-ep s-2-ep".to_owned(), 7)]);
+        let many = [share("s-1-ep", 600), share("s-2-ep", 900)];
+        assert_eq!(made("20s", &many), [("s-1-ep".to_owned(), 600), ("s-2-ep".to_owned(), 900)]);
+    }
+
+    #[test]
+    fn what_could_not_be_fetched_faster_than_usual_is_left_to_the_usual_updaters() {
+        let many = [share("s-1-ep", 3_000)];
+        assert_eq!(made("20s", &many).len(), 1);
+        assert!(made("1s", &many).is_empty());
     }
 }

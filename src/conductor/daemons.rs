@@ -10,6 +10,7 @@ use super::doubt::Doubts;
 use super::event::{Action, DownReason, Observed, Outcome, Sections, Target};
 use super::groups::GroupState;
 use super::notice::Notice;
+use super::polling::Polling;
 use super::report::Report;
 use super::standing::Part;
 use super::{Conductor, Now, Timer, late_services};
@@ -60,8 +61,8 @@ pub(super) struct DaemonState {
     pub(super) push_withheld: bool,
     /// What has left its configuration and stays, as the operator knows.
     pub(super) lingering: BTreeSet<String>,
-    /// When something was asked last that was waited for.
-    pub(super) last_poll_us: u64,
+    /// How far it has been asked for what is waited for.
+    pub(super) polling: Polling,
     /// A service that is asked of it has not been switched on in this run of it.
     lacks_services: bool,
     /// When one was last switched on, by the wall clock; 0 for never.
@@ -125,7 +126,7 @@ impl DaemonState {
             configured_once: false,
             push_withheld: false,
             lingering: BTreeSet::new(),
-            last_poll_us: 0,
+            polling: Polling::default(),
             lacks_services: false,
             services_since_us: 0,
             readiness: BTreeMap::new(),

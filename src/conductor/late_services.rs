@@ -131,7 +131,7 @@ impl Conductor {
             let is_owned =
                 group.and_then(|group| group.owners().get(producer)).is_some_and(|owner| owner.includes(aggregator));
             match (*stage, found) {
-                (Stage::Asked { since_us }, _) if state.last_poll_us < since_us => true,
+                (Stage::Asked { since_us }, _) if state.polling.last_round_us < since_us => true,
                 (Stage::Asked { .. }, Some(ProducerState::Connected)) if is_owned => {
                     *stage = Stage::Stopping;
                     true

@@ -25,6 +25,7 @@
 //! - `doubt`: whether what cannot be observed is still so after somebody else has changed a daemon.
 //! - `rescheduling`: other times of plugins, and nothing else.
 //! - `reconcile`: from roles to changes to actions.
+//! - `polling`: asking again while something waits for what a daemon will say.
 //! - `memory`: what the next maestro has to know.
 
 mod advertised;
@@ -45,6 +46,7 @@ mod late_services;
 mod memory;
 mod notice;
 mod plan;
+mod polling;
 mod reconcile;
 mod replacement;
 mod report;

@@ -10,14 +10,11 @@ use super::{Conductor, Now, Timer};
 use crate::cluster::UpdaterMode;
 use crate::desired::{Change, Subject, changes, daemon_config, lingering, review};
 use crate::ldmsd::Verb;
-use crate::ldmsd::observation::ProducerState;
 use crate::notation::Name;
 use crate::placement::Ownership;
 
-/// How often a daemon is asked while a move or a temporary updater waits for it.
-const POLL_US: u64 = 100_000;
 /// With more producers than this, asking for all of them costs less than asking for each.
-const MOST_PRODUCERS_BY_NAME: usize = 250;
+pub(super) const MOST_PRODUCERS_BY_NAME: usize = 250;
 
 impl Conductor {
     /// Sends the daemon what it lacks; nothing to one that is as it should be.
@@ -116,47 +113,6 @@ impl Conductor {
             let aggregators = owner.filter(|_| subscribes).into_iter().flat_map(Ownership::aggregators);
             self.dirty_daemons.extend(aggregators.cloned());
         }
-    }
-
-    /// Asks again, soon, while something waits for what this daemon will say.
-    fn poll(&mut self, name: &Name, now: Now) {
-        let awaited = self.awaited(name);
-        self.remember(name, awaited.is_empty());
-        let Some(state) = self.daemons.get_mut(name).filter(|_| !awaited.is_empty()) else { return };
-        let due_us = state.last_poll_us + POLL_US;
-        if now.mono_us < due_us {
-            self.timers.insert((due_us, Timer::Daemon(name.clone())));
-            return;
-        }
-        state.last_poll_us = now.mono_us;
-        state.in_flight = Some(Vec::new());
-        let session = state.session;
-        let scope = producers_scope(awaited);
-        self.actions.push(Action::Observe { daemon: name.clone(), session, scope });
-    }
-
-    /// The producers of a daemon whose state is about to change.
-    fn awaited(&self, name: &Name) -> BTreeSet<Name> {
-        let mut awaited = self.awaited_moves(name);
-        if let Some(state) = self.daemons.get(name) {
-            let stopping = state.observed.producers.iter().filter(|(_, p)| p.state == ProducerState::Stopping);
-            awaited.extend(stopping.map(|(producer, _)| producer.clone()));
-        }
-        awaited
-    }
-
-    /// The producers of a daemon that are being moved, to it or from it, or that a temporary updater waits for.
-    pub(super) fn awaited_moves(&self, name: &Name) -> BTreeSet<Name> {
-        let mut awaited: BTreeSet<Name> = self.boosts.producers_of(name).cloned().collect();
-        awaited.extend(self.late_services.producers_of(name).cloned());
-        if let Some(group) = self.relations.group_of(name).and_then(|group| self.groups.get(group)) {
-            for (producer, from) in group.leaving.keys() {
-                if from == name || group.owners().get(producer).is_some_and(|owner| owner.includes(name)) {
-                    awaited.insert(producer.clone());
-                }
-            }
-        }
-        awaited
     }
 }
 

@@ -69,6 +69,14 @@ impl DaemonState {
         found.into_iter().flat_map(|found| &found.sets).map(|set| set.instance.clone()).collect()
     }
 
+    /// How many sets of a producer it has shown last, whether they are ready or not, and whether it is still there.
+    pub(super) fn count_offered(&self, producer: &Name) -> usize {
+        match &self.told {
+            Some(_) => self.ready_sets(producer).len(),
+            None => self.observed.producers.get(producer).map_or(0, |found| found.sets.len()),
+        }
+    }
+
     /// What it has shown of a producer since that was to be moved; `None` while it has shown nothing.
     pub(super) fn readiness_for(&self, producer: &Name, leaving: &Leaving) -> Option<&Readiness> {
         let is_fresh = match self.hearing {

@@ -168,14 +168,13 @@ pub struct BoostConfig {
     pub producers: BTreeSet<Name>,
     /// The sets that it fetches; empty for all sets of its producers.
     pub sets: BTreeSet<String>,
+    /// Its interval in microseconds, see [`boost_interval_us`](super::boost_interval_us).
+    pub interval_us: i64,
 }
 
 impl BoostConfig {
     /// Every temporary updater of maestro is named so; one that nobody wants is a leftover and removed.
     pub const PREFIX: &'static str = "boost-";
-    /// Its interval in microseconds. A set is first updated at the first tick that is at least a second after the one
-    /// that looked it up: ten of these are just more than a second, ten of 100 ms would be just less.
-    pub const INTERVAL_US: i64 = 105_000;
 }
 
 /// A storage policy of an aggregator.

@@ -9,6 +9,7 @@
 
 mod advertisers;
 mod advertising;
+mod boost_interval;
 mod change;
 mod config;
 mod given;
@@ -31,6 +32,7 @@ mod updaters;
 pub mod yaml_keys {}
 
 pub use advertisers::advertisers_to_all;
+pub use boost_interval::boost_interval_us;
 pub use change::{Change, Step, Subject};
 pub use config::{
     AdvertiserWanted, Advertising, BoostConfig, DaemonConfig, ListenWanted, PluginWanted, PolicyWanted, ProducerWanted,

@@ -310,9 +310,8 @@ fn remove_boosts(config: &DaemonConfig, observed: &Observation, changes: &mut Ve
 }
 
 fn start_boost(boost: &BoostConfig) -> Vec<Step> {
-    let add = Command::new(Verb::UpdtrAdd)
-        .with(Attribute::Name, &boost.name)
-        .with(Attribute::Interval, BoostConfig::INTERVAL_US);
+    let add =
+        Command::new(Verb::UpdtrAdd).with(Attribute::Name, &boost.name).with(Attribute::Interval, boost.interval_us);
     let producers = alternations(boost.producers.iter().map(Name::as_str)).into_iter().map(|regex| {
         Command::new(Verb::UpdtrPrdcrAdd).with(Attribute::Name, &boost.name).with(Attribute::Regex, regex)
     });

@@ -144,6 +144,7 @@ impl Maestro {
             name: "boost-1".into(),
             producers: producers.clone().take(1).cloned().collect(),
             sets: Default::default(),
+            interval_us: 105_000,
         };
         let is_aggregator = relations.group_of(&self.daemon).is_some();
         let advertisers = advertisers_to_all(&self.cluster, &relations).remove(&self.daemon).unwrap_or_default();
