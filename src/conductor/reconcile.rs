@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::event::{Action, Scope};
 use super::notice::Notice;
 use super::replacement::goes_on_for_us;
+use super::shares::hold_until_narrowed;
 use super::standing::Part;
 use super::{Conductor, Now, Timer};
 use crate::cluster::UpdaterMode;
@@ -27,6 +28,7 @@ impl Conductor {
         self.review_connections(name);
         let roles = self.roles(name, now);
         let updaters_wait = self.leaves_updaters_alone(name);
+        let narrowed = self.keeps_a_part_of(name);
         let busy_us = self.until_sets_may_go_us(name, now.wall_us);
         let mut config = daemon_config(&self.cluster, &self.relations, name, &roles);
         let Some(state) = self.daemons.get_mut(name) else { return };
@@ -48,6 +50,7 @@ impl Conductor {
         if updaters_wait {
             wanted.retain(|change| !matches!(change.subject, Subject::Updater(_)));
         }
+        hold_until_narrowed(&mut wanted, &narrowed);
         let subjects: BTreeSet<&Subject> = wanted.iter().map(|change| &change.subject).collect();
         state.attempts.retain(|subject, _| subjects.contains(subject));
         let (due, postponed): (Vec<Change>, Vec<Change>) = wanted.into_iter().partition(|change| {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Conductor;
 use super::groups::GroupState;
 use crate::cluster::AggregatorGroup;
-use crate::desired::{Parts, SchemaOfSet};
+use crate::desired::{Change, Parts, SchemaOfSet, Subject};
+use crate::ldmsd::Verb;
 use crate::notation::Name;
 use crate::placement::Ownership;
 
@@ -68,6 +69,14 @@ impl Conductor {
         Some(parts)
     }
 
+    /// The producers that an aggregator has to let go for a moment and of which it keeps a part.
+    pub(super) fn keeps_a_part_of(&self, aggregator: &Name) -> BTreeSet<Name> {
+        let group = self.relations.group_of(aggregator).and_then(|group| self.groups.get(group));
+        let Some(state) = group else { return BTreeSet::new() };
+        let keeps = |producer: &&Name| state.owners().get(*producer).is_some_and(|owner| owner.includes(aggregator));
+        state.shrinking(aggregator).filter(keeps).cloned().collect()
+    }
+
     /// The sets that an aggregator fetches of a producer that it has, or had and still gives away, as a whole.
     fn sets_fetched(&self, aggregator: &Name, state: &GroupState, producer: &Name) -> BTreeSet<String> {
         let is_whole = state.owners().get(producer).and_then(Ownership::whole) == Some(aggregator);
@@ -84,5 +93,15 @@ impl Conductor {
     fn ready_on<'a>(&'a self, aggregator: &Name, producer: &Name) -> impl Iterator<Item = String> + 'a {
         let found = self.daemons.get(aggregator).and_then(|daemon| daemon.observed.producers.get(producer));
         found.into_iter().flat_map(|found| found.ready_sets()).map(str::to_owned)
+    }
+}
+
+/// Takes out the stops of producers of which the daemon keeps a part, as long as an updater for just that part is not
+/// there. Connected again it would fetch what it has been rid of, and would have to let go again, and again where it
+/// refuses the updater.
+pub(super) fn hold_until_narrowed(wanted: &mut Vec<Change>, kept: &BTreeSet<Name>) {
+    let makes = |change: &Change| change.steps.iter().any(|step| step.command.verb == Verb::UpdtrStart);
+    if wanted.iter().any(|change| matches!(change.subject, Subject::Updater(_)) && makes(change)) {
+        wanted.retain(|change| !matches!(&change.subject, Subject::ProducerStopped(name) if kept.contains(name)));
     }
 }

@@ -411,6 +411,31 @@ fn who_stands_by_takes_over_from_a_lost_one() {
     }
 }
 
+#[test]
+fn a_producer_is_not_let_go_before_the_daemon_has_taken_an_updater_for_what_stays() {
+    let mut world = calm(1, fixture("sets-current"));
+    let producer = name("node-1-10002");
+    let owner = world.owners()[&(name("l1-agg-[1-3]"), producer.clone())].whole().unwrap().clone();
+    world.refuse(&owner, Verb::UpdtrAdd);
+    let begin_us = world.now_us();
+    let stops = |world: &World| {
+        let sent = world.history.commands_since(begin_us);
+        let stops = sent.filter(|sent| sent.command.verb == Verb::PrdcrStop && sent.daemon == owner);
+        stops.filter(|stop| stop.command.get(Attribute::Name) == Some(producer.as_str())).count()
+    };
+    for number in 1..=4 {
+        publish(&mut world, "sampler-1", &format!("more-{number}"), &format!("sampler-1/more-{number}"));
+    }
+    world.run_for(60 * SECOND_US);
+    assert_eq!(split_producers(&world), [producer.clone()].into());
+    assert_eq!(stops(&world), 0);
+    world.accept(&owner);
+    world.run_for(120 * SECOND_US);
+    assert_eq!(stops(&world), 1);
+    assert_eq!(world.faults_of_state(), [""; 0]);
+    assert_eq!(world.history.violations, [""; 0]);
+}
+
 /// A daemon holds a name once: of two sets of one name an aggregator collects the one that it looked up first, and both
 /// are collected where they have different owners.
 #[test]
