@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::inquiry::{self, Fingerprint, Inquiry};
 use super::members::Warrant;
+use super::pace::Pace;
 use super::turns::{Turns, Unanswered};
 use crate::conductor::{DownReason, Event, Observed, Outcome, Scope, Sections, Target};
 use crate::desired::{Change, Subject};
@@ -159,10 +160,12 @@ impl Agent {
         let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let daemon = self.target.daemon.clone();
         let everything = inquiry::everything(*self.sections.borrow_and_update());
+        let began = Instant::now();
         let (observed, mut fingerprint) = match self.observe(client, &everything, self.settings.timeout).await {
             Ok(observation) => observation,
             Err(error) => return lost(&error),
         };
+        let mut pace = Pace::after(began, Instant::now());
         let up = Event::Up {
             daemon: daemon.clone(),
             session,
@@ -203,14 +206,16 @@ impl Agent {
                         Ok(answers) => inquiry::read_probe(&answers),
                         Err(error) => return lost(&error),
                     };
-                    if seen == fingerprint && !resync {
+                    if (seen == fingerprint && !resync) || !pace.allows(Instant::now()) {
                         continue;
                     }
                     if resync {
                         next_resync = Instant::now() + self.settings.resync_interval;
                     }
+                    let began = Instant::now();
                     match self.look(client, session).await {
                         Ok((event, seen)) => {
+                            pace = Pace::after(began, Instant::now());
                             fingerprint = seen;
                             event
                         }

@@ -4,6 +4,7 @@
 //! - `inquiry`: what a daemon is asked about itself and how its answers are read, without a socket.
 //! - `members`: the place of this instance among several that share the work.
 //! - `notebook`: what the next maestro has to know, in etcd.
+//! - `pace`: how often a daemon may be asked for everything.
 //! - `status`: the page on which an instance among several tells how it is.
 //! - `turns`: in which order agents ask and send.
 //! - `source`: where the configuration comes from, etcd or a file.
@@ -12,6 +13,7 @@ mod agent;
 pub mod inquiry;
 mod members;
 mod notebook;
+mod pace;
 mod source;
 mod status;
 mod turns;
