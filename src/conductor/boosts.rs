@@ -292,7 +292,7 @@ aggregators:
 
     #[test]
     fn what_could_not_be_fetched_faster_than_usual_is_left_to_the_usual_updaters() {
-        let many = [share("s-1-ep", 3_000)];
+        let many = [share("s-1-ep", 9_000)];
         assert_eq!(made("20s", &many).len(), 1);
         assert!(made("1s", &many).is_empty());
     }
