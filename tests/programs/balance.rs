@@ -74,6 +74,48 @@ async fn metric_sets_are_balanced_where_that_is_wanted() {
     assert!(!maestro.log().contains("refuses"), "{}", maestro.log());
 }
 
+/// Six more sets on one sampler, each as heavy as all that another has: no aggregator can have them all.
+const ONE_GIANT: [(&str, &str); 2] = [
+    ("samplers:\n", "samplers:\n  - { daemons: sampler-1, plugins: [ net-1, net-2, net-3, net-4, net-5, net-6 ] }\n"),
+    (
+        "plugins:\n",
+        "plugins:
+  net-1: { name: procnetdev2, interval: 200ms, config: [ { schema: net-1 } ] }
+  net-2: { name: procnetdev2, interval: 200ms, config: [ { schema: net-2 } ] }
+  net-3: { name: procnetdev2, interval: 200ms, config: [ { schema: net-3 } ] }
+  net-4: { name: procnetdev2, interval: 200ms, config: [ { schema: net-4 } ] }
+  net-5: { name: procnetdev2, interval: 200ms, config: [ { schema: net-5 } ] }
+  net-6: { name: procnetdev2, interval: 200ms, config: [ { schema: net-6 } ] }
+",
+    ),
+];
+
+#[tokio::test]
+async fn a_giant_is_split_and_the_next_maestro_leaves_it_so() {
+    const BY_SETS: [&str; 4] = ["--ldms_config", "cluster.yaml", "--rebalance", "sets"];
+    const AGGREGATORS: [&str; 3] = ["agg-1", "agg-2", "agg-3"];
+    let mut site = Site::without_daemons();
+    site.write("cluster.yaml", &ONE_GIANT);
+    site.simulate("cluster.yaml", "main").await;
+    let mut maestro = site.maestro(&BY_SETS);
+    maestro.until_log("is balanced by metric sets: agg-1 ").await;
+    let all_are_collected_once = |reports: &BTreeMap<String, Report>| {
+        AGGREGATORS.iter().map(|name| reports[*name].ready_sets).sum::<usize>() == 22 && reports["top"].ready_sets == 22
+    };
+    site.until("all sets are collected, none twice", all_are_collected_once).await;
+    let reports = site.reports();
+    let has_giant = |name: &&&str| reports[**name].collects.iter().any(|producer| producer == "sampler-1-ep");
+    assert!(AGGREGATORS.iter().filter(has_giant).count() > 1, "{reports:#?}");
+
+    site.until_samples(200).await;
+    let counters = site.change_counters().await;
+    assert_eq!(maestro.signal("TERM").await, Some(0));
+    let mut next = site.maestro(&BY_SETS);
+    next.until_log("is balanced by metric sets: agg-1 ").await;
+    site.until_samples(200).await;
+    assert_eq!(site.change_counters().await, counters, "{}", next.log());
+}
+
 #[tokio::test]
 async fn daemons_of_release_4_4_are_balanced() {
     start_and_fail_over("4.4").await;
