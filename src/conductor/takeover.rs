@@ -74,6 +74,8 @@ enum Verdict {
     Stop,
     /// It has been found that it may be stopped, and runs still.
     Stopping,
+    /// It may not be stopped any more, and runs still.
+    NotAnyMore,
     /// Not yet; look again at that time on the monotonic clock.
     Wait(u64),
     /// The new owner cannot collect it.
@@ -105,6 +107,11 @@ impl Conductor {
                     self.timers.insert((at_us, Timer::Group(name.clone())));
                 }
                 Verdict::Stopping => {}
+                Verdict::NotAnyMore => {
+                    if let Some(leaving) = state.leaving.get_mut(&key) {
+                        leaving.wait_anew(now);
+                    }
+                }
                 Verdict::Gone => {
                     state.leaving.remove(&key);
                     if leaving.taken_over && owner.includes(&from) {
@@ -112,6 +119,12 @@ impl Conductor {
                     }
                 }
                 Verdict::Stop => {
+                    // Who lets the producer go for a moment has none of its sets then.
+                    let lets_go =
+                        |to: &Name| state.leaving.get(&(producer.clone(), to.clone())).is_some_and(|l| l.taken_over);
+                    if given.keys().any(lets_go) {
+                        continue;
+                    }
                     if let Some(leaving) = state.leaving.get_mut(&key) {
                         leaving.taken_over = true;
                     }
@@ -172,7 +185,10 @@ impl Conductor {
             return Verdict::Gone;
         }
         if leaving.taken_over {
-            return Verdict::Stopping;
+            // The stop may have to wait for an updater that is refused, and the new owner be rid of the sets meanwhile.
+            let given = self.given_away(producer, from, owner);
+            let is_safe = !owner.includes(from) || self.taken_over_since(producer, &given, leaving).is_some();
+            return if is_safe { Verdict::Stopping } else { Verdict::NotAnyMore };
         }
         let Some(readiness) = source.readiness_for(producer, leaving) else {
             // Counts of producers do not tell that sets became ready: what is known may be old, and is asked for.
