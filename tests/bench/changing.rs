@@ -126,13 +126,13 @@ async fn sampled_every(site: &Path, samplers: usize, interval_us: u64) -> BTreeM
     .await
 }
 
-/// Samplers with two plugins, collected by four aggregators.
+/// Samplers with two plugins, collected by four aggregators, seldom: at a site that happens on other machines.
 fn cluster(samplers: usize, interval: &str) -> String {
     let parts: String = (0..=PARTS).map(|part| daemons(part, samplers)).collect();
     format!(
         "daemons:\n{parts}aggregators:\n  - daemons: 'agg-[1-4]'\n    peers:\n      - endpoints: \
          'sampler-[1-{samplers}]-ep'\n        reconnect: 5s\n        type: active\n        updaters: [ {{ mode: pull, \
-         interval: 10s, offset: 200ms }} ]\n\
+         interval: 60s, offset: 200ms }} ]\n\
          samplers:\n  - {{ daemons: 'sampler-[1-{samplers}]', plugins: [ meminfo, loadavg ] }}\n\
          plugins:\n  meminfo: {{ name: meminfo, interval: {interval}, config: [ {{ schema: meminfo }} ] }}\n  \
          loadavg: {{ name: loadavg, interval: 10s, config: [ {{ schema: loadavg }} ] }}\n",
