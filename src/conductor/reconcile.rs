@@ -29,7 +29,7 @@ impl Conductor {
         let roles = self.roles(name, now);
         let updaters_wait = self.leaves_updaters_alone(name);
         let narrowed = self.keeps_a_part_of(name);
-        let busy_us = self.until_sets_may_go_us(name, now.wall_us);
+        let busy_us = self.until_sets_may_go_here_us(name, now);
         let mut config = daemon_config(&self.cluster, &self.relations, name, &roles);
         let Some(state) = self.daemons.get_mut(name) else { return };
         if state.observed.development_line {

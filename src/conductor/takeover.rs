@@ -254,6 +254,14 @@ impl Conductor {
         calm_in_us(wall_us, &ticks)
     }
 
+    /// The same for a daemon that is being talked to. What others had asked of one that was held is answered when it goes
+    /// on, so that it is left in peace at first.
+    pub(super) fn until_sets_may_go_here_us(&self, daemon: &Name, now: Now) -> u64 {
+        let up_since_us = self.daemons.get(daemon).map_or(0, |state| state.up_since_us);
+        let rest_us = (up_since_us + FAR_FROM_A_TICK_US).saturating_sub(now.mono_us);
+        rest_us + self.until_sets_may_go_us(daemon, now.wall_us + rest_us)
+    }
+
     /// The sets of some producers, as their aggregator showed them last.
     pub(super) fn sets_on(&self, aggregator: &Name, producers: &[Name]) -> BTreeSet<String> {
         let Some(daemon) = self.daemons.get(aggregator) else { return BTreeSet::new() };

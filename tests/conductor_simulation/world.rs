@@ -643,7 +643,7 @@ impl World {
     pub(crate) fn meddle(&mut self, daemon: &Name, command: &Command) {
         if self.is_up(daemon) && !self.is_hung(daemon) {
             self.disturb(daemon, &format!("is given `{command}` by somebody"));
-            let _ = self.network.request(&self.hosts[daemon], command);
+            let _ = self.network.request_by_another(&self.hosts[daemon], command);
         }
     }
 

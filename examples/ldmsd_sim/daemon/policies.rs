@@ -49,6 +49,12 @@ fn invalid(text: impl Into<String>) -> Reply {
 const MISSING: &str = "The storage policy specified does not exist.";
 
 impl Daemon {
+    /// Whether some storage policy runs.
+    #[allow(dead_code, reason = "for simulations of a whole cluster on a virtual clock")]
+    pub(crate) fn stores(&self) -> bool {
+        self.policies.values().any(|policy| policy.running)
+    }
+
     fn policy_mut(&mut self, attributes: &Attributes, verb: &str, missing: &str) -> Result<&mut Policy, Reply> {
         let name = attributes.require(Attribute::Name, format!("The attribute 'name' is required by {verb}."))?;
         self.policies.get_mut(name).ok_or_else(|| Reply::error(errno::ENOENT, missing))
