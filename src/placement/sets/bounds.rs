@@ -17,8 +17,8 @@ pub fn lower_bound(weights: impl Iterator<Item = Weight>, aggregators: usize) ->
     let aggregators = aggregators.max(1);
     let total: u64 = weights.iter().fold(0, |sum, weight| sum.saturating_add(*weight));
     let mean = total.div_ceil(aggregators as u64);
-    // Beyond a few sets an aggregator this says less than the mean.
-    let heaviest = weights.len().min(aggregators.saturating_mul(8) + 1);
+    // Beyond some dozens of sets an aggregator this says hardly more than the mean.
+    let heaviest = weights.len().min(aggregators.saturating_mul(32) + 1);
     if heaviest < weights.len() {
         weights.select_nth_unstable_by_key(heaviest, |weight| Reverse(*weight));
         weights.truncate(heaviest);
