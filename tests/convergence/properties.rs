@@ -11,8 +11,9 @@ use crate::site::{AGGREGATOR, SAMPLER};
 /// Between two looks: a stop takes a millisecond, an update under way a little longer.
 const PAUSE_US: u64 = 150_000;
 /// What a daemon may need: stop and make updaters anew, delete what they held, add it anew, refresh the updaters.
-/// A producer that the daemon will never delete is known as such after as many refusals.
-const PASSES: usize = 8;
+/// A producer that the daemon will never delete is known as such after as many refusals, and then its updaters are made
+/// anew once more.
+const PASSES: usize = 10;
 /// A move, with its temporary updaters, comes to an end: until then they hold their producers, and what leaves goes on.
 const PASSES_OF_A_MOVE: usize = 2;
 /// Long enough for every sampler to have sampled.
