@@ -29,6 +29,9 @@ impl DaemonState {
 
     /// Remembers how a change went; gives what the operator has not been told yet.
     pub(super) fn note(&mut self, name: &Name, change: Change, outcome: Outcome, now: Now) -> Option<Notice> {
+        if let Outcome::Refused { step, .. } = &outcome {
+            self.ledger.refuse(&change, *step);
+        }
         let before = self.attempts.remove(&change.subject);
         let same_again = before.as_ref().filter(|attempt| attempt.steps == change.steps);
         let first_delay_us = match &outcome {

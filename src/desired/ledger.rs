@@ -147,6 +147,14 @@ impl Ledger {
         }
     }
 
+    /// A step of a change was refused, by its place from 0: a plugin that was unloaded before is not configured as it was.
+    pub fn refuse(&mut self, change: &Change, step: usize) {
+        let is_gone = change.steps.iter().take(step).any(|done| done.command.verb == Verb::Term);
+        if let Some(LedgerEntry(Entry::Sent { key, .. })) = change.remember.clone().filter(|_| is_gone) {
+            self.sent.insert(key, Sent { digest: UNKNOWN.to_owned(), is_doubtful: true });
+        }
+    }
+
     /// The daemon was lost while these changes were under way, and some of their commands may have been carried out.
     pub fn break_off(&mut self, changes: &[Change]) {
         self.doubt();
@@ -261,6 +269,20 @@ mod tests {
         assert!(ledger.contradicts(&entry("loaded", "old")) && ledger.contradicts(&entry("loaded", "new")));
         for name in ["started", "other"] {
             assert!(!ledger.contradicts(&entry(name, "old")) && !ledger.holds(&entry(name, "old")), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_could_not_be_made_anew_is_not_what_it_was() {
+        let steps = [Verb::Stop, Verb::Term, Verb::Load, Verb::Config].map(|verb| Step::from(Command::new(verb)));
+        let change =
+            Change { subject: Subject::Plugin("m".into()), steps: steps.to_vec(), remember: Some(entry("m", "new")) };
+        for (refused, is_known) in [(0, true), (1, true), (2, false), (3, false)] {
+            let mut ledger = Ledger::default();
+            ledger.enter(entry("m", "old"));
+            ledger.refuse(&change, refused);
+            assert_eq!(ledger.holds(&entry("m", "old")), is_known, "{refused}");
+            assert_eq!(ledger.contradicts(&entry("m", "old")), !is_known, "{refused}");
         }
     }
 

@@ -222,12 +222,12 @@ impl Maestro {
         let unknown = commands.iter().any(|command| Request::from_command(command, numbering, 0).is_err());
         let mut refusal = None;
         if unknown || self.known.check(&commands).is_err() {
-            refusal = Some((commands[0].verb, 0));
+            refusal = Some((0, 0));
         } else {
-            for step in &change.steps {
+            for (place, step) in change.steps.iter().enumerate() {
                 let Some(answer) = self.ask(&step.command, site) else { return };
                 if refusal.is_none() && !step.succeeded(answer.code) {
-                    refusal = Some((step.command.verb, answer.code));
+                    refusal = Some((place, answer.code));
                 }
             }
         }
@@ -236,10 +236,11 @@ impl Maestro {
                 self.refused.remove(&change.subject);
                 self.ledger_enter(change);
             }
-            Some(refusal) => {
+            Some((step, code)) => {
+                self.ledger.refuse(change, step);
                 let times = self.refused.entry(change.subject.clone()).or_insert(0);
                 *times += 1;
-                if refusal == (Verb::PrdcrDel, BUSY) && *times >= REFUSALS_OF_THE_UNDELETABLE {
+                if (commands[step].verb, code) == (Verb::PrdcrDel, BUSY) && *times >= REFUSALS_OF_THE_UNDELETABLE {
                     self.ledger.enter(tombstone_of(&change.subject));
                 }
             }
