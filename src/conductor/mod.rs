@@ -5,6 +5,7 @@
 //! is always computed from what a daemon last said of itself, so a lost reply, a restarted ldmsd and
 //! somebody's `ldmsd_controller` session are all the same case.
 //!
+//! - `configuring`: what a configuration changes as a whole; `rescheduling`: other times of plugins, and nothing else.
 //! - `daemons`: what is known of each ldmsd: health, last observation, what is in flight.
 //! - `attempts`: how changes went, and when they are tried again.
 //! - `groups`: who owns which producer, and who must keep running it until its new owner is ready.
@@ -23,7 +24,7 @@
 //! - `shown`: what a daemon shows of its producers, to this instance or to another.
 //! - `replacement`: when an updater may go that another one has taken the place of.
 //! - `doubt`: whether what cannot be observed is still so after somebody else has changed a daemon.
-//! - `rescheduling`: other times of plugins, and nothing else.
+//! - `roles`: what the plan of its group gives to one daemon.
 //! - `reconcile`: from roles to changes to actions.
 //! - `polling`: asking again while something waits for what a daemon will say.
 //! - `memory`: what the next maestro has to know.
@@ -32,6 +33,7 @@ mod advertised;
 mod attempts;
 mod boosts;
 mod by_sets;
+mod configuring;
 mod council;
 #[cfg(test)]
 mod council_tests;
@@ -51,6 +53,7 @@ mod reconcile;
 mod replacement;
 mod report;
 mod rescheduling;
+mod roles;
 mod shares;
 mod shown;
 mod standby;

@@ -19,6 +19,7 @@
 //! defined where samplers and stores use them.
 
 mod cursor;
+mod foundation;
 mod read;
 mod reader;
 mod write;

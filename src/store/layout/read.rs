@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cursor::Cursor;
+use super::foundation::{Foundation, check_daemons};
 use super::{GroupsOfDaemons, advertising_daemons, owners_of_endpoints, updater_of_copy};
 use crate::cluster::{
     Advertiser, AdvertiserTarget, AggregatorGroup, AuthDomain, Cluster, Daemon, Endpoint, MatchField, Plugin,
@@ -50,60 +51,6 @@ pub fn read(tree: &Tree) -> Result<Cluster, LayoutError> {
     complete(foundation, &root)
 }
 
-/// The bulk of a cluster: what can be read without the plugins, and where they run.
-pub(super) struct Foundation {
-    pub(super) daemons: BTreeMap<Name, Daemon>,
-    /// Those whose group is not written, but told by the groups that they are in.
-    pub(super) ungrouped: Vec<Name>,
-    /// Without plugins and stores.
-    pub(super) groups: BTreeMap<Name, AggregatorGroup>,
-}
-
-impl Foundation {
-    /// The sections from which it is read.
-    pub(super) const SECTIONS: [&str; 5] = ["aggregators", "daemons", "prdcr_listeners", "producers", "updaters"];
-
-    pub(super) fn read(root: &Cursor<'_>) -> Result<Foundation, LayoutError> {
-        let (daemons, ungrouped) = read_daemons(&root.at("daemons"))?;
-        let groups = read_groups(root)?;
-        let foundation = Foundation { daemons, ungrouped, groups };
-        foundation.check_references(root)?;
-        Ok(foundation)
-    }
-
-    /// What there is of a cluster that has been read.
-    pub(super) fn of(cluster: &Cluster, ungrouped: Vec<Name>) -> Foundation {
-        let bare = |group: &AggregatorGroup| AggregatorGroup {
-            stores: BTreeMap::new(),
-            plugins: Vec::new(),
-            aggregators: group.aggregators.clone(),
-            producers: group.producers.clone(),
-            updaters: group.updaters.clone(),
-            listeners: group.listeners.clone(),
-            subscriptions: group.subscriptions.clone(),
-        };
-        let groups = cluster.groups.iter().map(|(name, group)| (name.clone(), bare(group))).collect();
-        Foundation { daemons: cluster.daemons.clone(), ungrouped, groups }
-    }
-
-    /// Every daemon and endpoint that is looked up must be there.
-    fn check_references(&self, root: &Cursor<'_>) -> Result<(), LayoutError> {
-        for (name, group) in &self.groups {
-            check_daemons(&self.daemons, &group.aggregators, root.at("aggregators").at(name))?;
-            for producer in group.producers.values() {
-                let daemon = self.daemons.get(&producer.daemon);
-                let has_endpoint = |daemon: &Daemon| daemon.endpoints.iter().any(|e| e.name == producer.endpoint);
-                if !daemon.is_some_and(has_endpoint) {
-                    let place = root.at("producers").at(name).at(&producer.name);
-                    let message = format!("daemon `{}` has no endpoint `{}`", producer.daemon, producer.endpoint);
-                    return Err(place.invalid(message));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Reads the rest of a cluster.
 pub(super) fn complete(foundation: Foundation, root: &Cursor<'_>) -> Result<Cluster, LayoutError> {
     let Foundation { mut daemons, ungrouped, mut groups } = foundation;
@@ -136,15 +83,8 @@ pub(super) fn complete(foundation: Foundation, root: &Cursor<'_>) -> Result<Clus
     Ok(Cluster { daemons, groups, samplers, plugins: plugins.into_plugins() })
 }
 
-fn check_daemons(daemons: &BTreeMap<Name, Daemon>, names: &[Name], place: Cursor<'_>) -> Result<(), LayoutError> {
-    match names.iter().find(|name| !daemons.contains_key(*name)) {
-        Some(daemon) => Err(place.invalid(format!("there is no daemon `{daemon}`"))),
-        None => Ok(()),
-    }
-}
-
 /// The daemons, and the names of those whose group is not written.
-fn read_daemons(section: &Cursor<'_>) -> Result<(BTreeMap<Name, Daemon>, Vec<Name>), LayoutError> {
+pub(super) fn read_daemons(section: &Cursor<'_>) -> Result<(BTreeMap<Name, Daemon>, Vec<Name>), LayoutError> {
     let mut daemons = BTreeMap::new();
     let mut ungrouped = Vec::new();
     for (name, place) in section.named() {
@@ -214,7 +154,7 @@ fn read_auth(place: &Cursor<'_>) -> AuthDomain {
 }
 
 /// The groups of aggregators without their plugins and stores.
-fn read_groups(root: &Cursor<'_>) -> Result<BTreeMap<Name, AggregatorGroup>, LayoutError> {
+pub(super) fn read_groups(root: &Cursor<'_>) -> Result<BTreeMap<Name, AggregatorGroup>, LayoutError> {
     let mut groups = BTreeMap::new();
     for (name, place) in root.at("aggregators").named() {
         let mut aggregators: Vec<Name> = place.named().map(|(aggregator, _)| aggregator).collect();

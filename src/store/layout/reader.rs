@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::LayoutError;
 use super::cursor::Cursor;
-use super::read::{Foundation, complete};
+use super::foundation::Foundation;
+use super::read::complete;
 use crate::cluster::Cluster;
 use crate::notation::Name;
 use crate::store::tree::{self, Tree};
