@@ -193,7 +193,7 @@ async fn a_pid_that_is_somebody_elses_is_left_alone() {
 #[tokio::test]
 async fn a_terminal_that_goes_stops_the_daemons_but_not_under_nohup() {
     let machine = Machine::new();
-    let mut keeper = machine.keep(&[]);
+    let mut keeper = machine.keep_on_a_terminal();
     let pids = machine.until_up(&["agg", "sampler-1"]).await;
     keeper.signal("HUP");
     assert_eq!(keeper.exit_code().await, Some(0));

@@ -116,6 +116,13 @@ impl Machine {
         self.start(Command::new(MAESTRO_CTRL), &["--cluster", etcd], &[])
     }
 
+    pub(crate) fn keep_on_a_terminal(&self) -> Keeper {
+        // The tests themselves may run under nohup, which is inherited.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP", MAESTRO_CTRL]);
+        self.start(command, &FROM_FILE, &[])
+    }
+
     pub(crate) fn keep_under_nohup(&self) -> Keeper {
         let mut command = Command::new("nohup");
         command.arg(MAESTRO_CTRL);
