@@ -58,19 +58,25 @@ pub async fn run(
     let mut waiting: VecDeque<Event> = seat.iter().map(Seat::first).collect();
     tokio::pin!(stop);
     loop {
+        // What the seat has said already comes before what it says next: the last word on its part has to be the newest.
+        let mut said = waiting.len();
         tokio::select! {
             () = &mut stop => break,
             Some(configuration) = configurations.recv() => match configuration {
                 ConfigEvent::Changed(cluster) => {
                     waiting.push_back(Event::Configured(cluster.clone()));
                     waiting.extend(seat.iter_mut().flat_map(|seat| seat.configure(&cluster)));
+                    said = waiting.len();
                 }
                 ConfigEvent::Remembered(memory) => waiting.push_back(Event::Remembered(memory)),
                 ConfigEvent::Trouble(text) => warn!("{text}"),
                 ConfigEvent::TroubleOver(text) => info!("{text}"),
             },
             news = next_of(&mut seat) => match news {
-                News::Events(events) => waiting.extend(events),
+                News::Events(events) => {
+                    waiting.extend(events);
+                    said = waiting.len();
+                }
                 News::Asked(question) => {
                     let status = seat.as_ref().map(|seat| seat.status(&conductor)).unwrap_or_default();
                     // Who asked may have gone.
@@ -87,7 +93,7 @@ pub async fn run(
         }
         if let Some(seat) = &mut seat {
             for event in seat.review().into_iter().rev() {
-                waiting.push_front(event);
+                waiting.insert(said, event);
             }
             running.notebook.stand_on(seat.guard(), seat.share());
         }
